@@ -1,0 +1,15 @@
+//! Echo servers to compare, the client that loads them, and the processes both run in.
+//!
+//! Servers and clients are child processes of the bench (it runs itself again), so that the CPU
+//! time of a server is exactly that of its process, and each side can be bound to its own cores.
+
+mod client;
+mod process;
+mod raw_epoll;
+mod server;
+mod sys;
+mod withy_echo;
+
+pub(crate) use client::ClientOptions;
+pub(crate) use process::{Layout, Sample, measure};
+pub(crate) use server::{Peer, ServerOptions};

@@ -1,0 +1,73 @@
+//! The server process: one of the peers, and the reports of its CPU time on request.
+
+use std::error::Error;
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use withy::Steal;
+
+use super::{raw_epoll, sys, withy_echo};
+
+/// How long the naive spin of [`Peer::RawSpin`] lasts.
+const SPIN: Duration = Duration::from_micros(50);
+
+/// The servers that are compared.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Peer {
+    /// Raw edge-triggered epoll loop that sleeps at once
+    Raw,
+    /// The same, looking with zero timeout for 50 µs before it sleeps
+    RawSpin,
+    /// withy, fresh-stealing, adaptive spin on
+    Withy,
+    /// withy, fresh-stealing, spin off
+    WithyNoSpin,
+    /// withy, full stealing, adaptive spin on
+    WithyFull,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ServerOptions {
+    pub(crate) peer: Peer,
+    #[arg(long)]
+    pub(crate) workers: usize,
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) cores: Vec<usize>,
+}
+
+impl ServerOptions {
+    /// Says `listening PORT`, then answers each line of standard input by the CPU time used so far
+    /// (`cpu USER_US SYSTEM_US`), until that is closed.
+    pub(crate) fn run(&self) -> Result<(), Box<dyn Error>> {
+        sys::bind_to_cores(&self.cores)?;
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        let runtime = match self.peer {
+            Peer::Raw => raw_epoll::start(listener, self.workers, None).map(|()| None),
+            Peer::RawSpin => raw_epoll::start(listener, self.workers, Some(SPIN)).map(|()| None),
+            Peer::Withy => {
+                withy_echo::start(listener, self.workers, Steal::fresh(), true).map(Some)
+            }
+            Peer::WithyNoSpin => {
+                withy_echo::start(listener, self.workers, Steal::fresh(), false).map(Some)
+            }
+            Peer::WithyFull => {
+                // SAFETY: over its blocking calls the echo keeps a socket and a buffer of its own,
+                // nothing that is bound to a thread, and it uses no thread-locals.
+                let steal = unsafe { Steal::started() };
+                withy_echo::start(listener, self.workers, steal, true).map(Some)
+            }
+        }?;
+        println!("listening {port}");
+        for line in io::stdin().lines() {
+            line?;
+            let (user, system) = sys::cpu_time()?;
+            println!("cpu {} {}", user.as_micros(), system.as_micros());
+        }
+        // The connections are the client's to close; a shutdown would be measured by nobody.
+        std::mem::forget(runtime);
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+//! The one way bytes move through a socket, whatever its type and direction.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK};
+use socket2::SockRef;
+use withy_runtime::poll::{Direction, Registration};
+
+use crate::interop;
+
+/// The most bytes that one call asks for. The kernel moves no more than `INT_MAX` rounded down to a page at a time;
+/// below that limit a transfer that is shorter than what was asked for means that the socket ran dry (or full).
+const TRANSFER_BYTES_MAX: usize = 1 << 30;
+
+/// The kernel's `UIO_MAXIOV`: `recvmsg` and `sendmsg` refuse more slices, where `readv` and `writev` of std clamp.
+const SLICES_MAX: usize = 1024;
+
+/// A socket and its readiness, shared by all its clones; the last one closes the descriptor.
+pub(crate) struct Socket {
+    registration: Arc<Registration>,
+}
+
+impl Socket {
+    pub(crate) fn new(fd: OwnedFd) -> Socket {
+        Socket {
+            registration: Arc::new(Registration::new(fd)),
+        }
+    }
+
+    /// The same socket once more: one descriptor, one registration.
+    pub(crate) fn share(&self) -> Socket {
+        Socket {
+            registration: Arc::clone(&self.registration),
+        }
+    }
+
+    pub(crate) fn registration(&self) -> &Registration {
+        &self.registration
+    }
+
+    /// What options are read and set through.
+    pub(crate) fn handle(&self) -> SockRef<'_> {
+        SockRef::from(self)
+    }
+
+    /// The descriptor, deregistered, and whether nobody else holds it: while clones live it is a duplicate.
+    ///
+    /// # Panics
+    ///
+    /// If clones live and the process is out of descriptors.
+    pub(crate) fn into_fd(self) -> (OwnedFd, bool) {
+        match Arc::try_unwrap(self.registration) {
+            Ok(registration) => (registration.into_fd(), true),
+            Err(shared) => (duplicate(shared.fd()), false),
+        }
+    }
+
+    /// Like read(2), an empty buffer gives 0 without a look at the socket; recv(2) would wait for data.
+    pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let asked = buf.len().min(TRANSFER_BYTES_MAX);
+        let buf = &mut buf[..asked];
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        self.transfer(Direction::Read, asked, |socket| {
+            interop::recv(socket, buf, MSG_DONTWAIT)
+        })
+    }
+
+    pub(crate) fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let count = bufs.len().min(SLICES_MAX);
+        let bufs = &mut bufs[..count];
+        let asked = total(bufs.iter().map(|buf| buf.len()));
+        if asked == 0 {
+            return Ok(0);
+        }
+        self.transfer(Direction::Read, asked, |socket| {
+            interop::recv_vectored(socket, bufs, MSG_DONTWAIT)
+        })
+    }
+
+    /// Looks at what the next read would give. A peek takes nothing, so it proves nothing about what is left: it asks
+    /// for zero bytes as far as readiness is concerned.
+    pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.transfer(Direction::Read, 0, |socket| {
+            interop::recv(socket, buf, MSG_DONTWAIT | MSG_PEEK)
+        })
+    }
+
+    pub(crate) fn write(&self, buf: &[u8]) -> io::Result<usize> {
+        let asked = buf.len().min(TRANSFER_BYTES_MAX);
+        self.transfer(Direction::Write, asked, |socket| {
+            socket.send_with_flags(&buf[..asked], MSG_DONTWAIT | MSG_NOSIGNAL)
+        })
+    }
+
+    /// Like writev(2), slices without a byte give 0 without a look at the socket.
+    pub(crate) fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bufs = &bufs[..bufs.len().min(SLICES_MAX)];
+        let asked = total(bufs.iter().map(|buf| buf.len()));
+        if asked == 0 {
+            return Ok(0);
+        }
+        self.transfer(Direction::Write, asked, |socket| {
+            socket.send_vectored_with_flags(bufs, MSG_DONTWAIT | MSG_NOSIGNAL)
+        })
+    }
+
+    /// Moves up to `asked` bytes, waiting until at least one can. Fewer than asked, but some, means that the kernel's
+    /// buffer is empty (or full) now: the next event will say otherwise, and the `EAGAIN` in between is saved. None
+    /// (the end of the stream) leaves the socket ready, so that each further read reports the end again.
+    fn transfer(
+        &self,
+        direction: Direction,
+        asked: usize,
+        mut call: impl FnMut(&SockRef<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        self.registration.io(
+            direction,
+            |fd| call(&SockRef::from(&fd)),
+            |&moved| 0 < moved && moved < asked,
+        )
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.registration.fd()
+    }
+}
+
+/// A close-on-exec duplicate. The conversions that need it cannot fail by their signatures, so they panic.
+fn duplicate(fd: BorrowedFd<'_>) -> OwnedFd {
+    fd.try_clone_to_owned().unwrap_or_else(|error| {
+        panic!(
+            "could not duplicate the descriptor of a socket that has live clones: {error}; \
+             raise the descriptor limit or drop the clones first"
+        )
+    })
+}
+
+/// Slices may overlap in memory (the same one many times), so their sum may exceed the address space.
+fn total(lengths: impl Iterator<Item = usize>) -> usize {
+    lengths
+        .fold(0, usize::saturating_add)
+        .min(TRANSFER_BYTES_MAX)
+}
+
+/// Implements `Read` and `Write` for a type that holds a `socket: Socket`, or for a reference to it.
+macro_rules! stream_io {
+    ($stream:ty) => {
+        impl std::io::Read for $stream {
+            fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+                self.socket.read(buf)
+            }
+
+            fn read_vectored(
+                &mut self,
+                bufs: &mut [std::io::IoSliceMut<'_>],
+            ) -> std::io::Result<usize> {
+                self.socket.read_vectored(bufs)
+            }
+        }
+
+        impl std::io::Write for $stream {
+            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+                self.socket.write(buf)
+            }
+
+            fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+                self.socket.write_vectored(bufs)
+            }
+
+            /// Does nothing: a stream keeps no bytes back.
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+    };
+}
+pub(crate) use stream_io;

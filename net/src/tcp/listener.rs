@@ -1,0 +1,395 @@
+use std::fmt;
+use std::io;
+use std::iter::FusedIterator;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use libc::{ECONNABORTED, c_int};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as NewSocket, Type};
+use withy_runtime::poll::Direction;
+
+use super::stream::TcpStream;
+use crate::interop;
+use crate::options::internet;
+use crate::resolve::each_addr;
+use crate::socket::Socket;
+
+/// The kernel lowers what it is given to `net.core.somaxconn`, so this asks for all there is.
+const BACKLOG: c_int = c_int::MAX;
+
+/// A TCP server socket: [`std::net::TcpListener`] whose `accept` parks the coroutine where std's blocks the thread.
+///
+/// Several coroutines and threads may accept at once; each connection goes to one of them. The socket is closed when
+/// the last clone is dropped.
+///
+/// # Differences from std
+///
+/// * The backlog is the kernel's maximum (`net.core.somaxconn`), not 128.
+/// * Clones share one descriptor, see [`try_clone`](TcpListener::try_clone).
+/// * The descriptor is `O_NONBLOCK` while withy owns it, whatever [`set_nonblocking`](TcpListener::set_nonblocking)
+///   said. std's duplicates of it see that.
+/// * Any call that waits may unwind out when its runtime shuts down.
+///
+/// # Examples
+///
+/// ```
+/// # mod withy { pub use withy_net as net; }
+/// use withy::net::{TcpListener, TcpStream};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let client = TcpStream::connect(listener.local_addr()?)?;
+/// let (server, peer) = listener.accept()?;
+/// assert_eq!(peer, client.local_addr()?);
+/// assert_eq!(server.peer_addr()?, peer);
+/// # Ok(())
+/// # }
+/// ```
+pub struct TcpListener {
+    socket: Socket,
+}
+
+interop::convert_descriptors!(TcpListener, std::net::TcpListener);
+
+impl TcpListener {
+    /// A listener bound to `addr`; port 0 lets the system choose one.
+    ///
+    /// `addr` may give several addresses: they are tried in order until one can be bound. Names are looked up as
+    /// [`TcpStream::connect`] does. The socket has `SO_REUSEADDR`, so that a server can start again at once, and
+    /// not `SO_REUSEPORT`, so that two servers cannot share a port by accident.
+    ///
+    /// # Errors
+    ///
+    /// The error of the last address that was tried, as std's: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied` …;
+    /// that of the look-up if it fails; `InvalidInput` if there is no address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use withy::net::TcpListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// assert_ne!(listener.local_addr()?.port(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
+        each_addr(addr, listen)
+    }
+
+    /// The address this listener is bound to.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockname(2).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use withy::net::{Ipv4Addr, TcpListener};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// assert_eq!(listener.local_addr()?.ip(), Ipv4Addr::LOCALHOST);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Another handle to the same listener.
+    ///
+    /// # Errors
+    ///
+    /// None today; the signature is std's.
+    ///
+    /// # Differences from std
+    ///
+    /// std duplicates the descriptor; here all clones share one, and the last one closes it. Conversions out of
+    /// withy duplicate while clones live, and such a duplicate stays `O_NONBLOCK`, because that mode is common to all
+    /// duplicates and the clones need it. Drop the clones first to get a blocking one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use withy::net::TcpListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let clone = listener.try_clone()?;
+    /// assert_eq!(clone.local_addr()?, listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_clone(&self) -> io::Result<TcpListener> {
+        Ok(TcpListener {
+            socket: self.socket.share(),
+        })
+    }
+
+    /// Waits for a connection and gives it, with the address of its peer.
+    ///
+    /// Connections that died in the backlog are passed over. The new stream is in blocking mode and close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// Those of accept(2), at once and with the connection still in the backlog: raw errors `EMFILE` and `ENFILE` if
+    /// descriptors ran out, `ENOBUFS` and `ENOMEM` if memory did. A server should wait a little before it tries again,
+    /// not end. `WouldBlock` in non-blocking mode.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use withy::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?)?;
+    /// let (_server, peer) = listener.accept()?;
+    /// assert_eq!(peer, client.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        // An accept says nothing about the next connection in the backlog: only `EAGAIN` clears readiness.
+        let (socket, addr) = self.socket.registration().io(
+            Direction::Read,
+            |fd| accept_living(&SockRef::from(&fd)),
+            |_| false,
+        )?;
+        Ok((
+            TcpStream::from_socket(Socket::new(socket.into())),
+            internet(&addr)?,
+        ))
+    }
+
+    /// An iterator over the connections to come; it never gives `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use withy::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?)?;
+    /// for stream in listener.incoming() {
+    ///     assert_eq!(stream?.peer_addr()?, client.local_addr()?);
+    ///     break;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { listener: self }
+    }
+
+    /// Sets `IP_TTL`: how many hops a packet of an accepted connection may take.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if it is not within 1 to 255.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use withy::net::TcpListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// listener.set_ttl(100)?;
+    /// assert_eq!(listener.ttl()?, 100);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.socket.handle().set_ttl_v4(ttl)
+    }
+
+    /// The value of `IP_TTL`, see [`set_ttl`](Self::set_ttl).
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockopt(2).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use withy::net::TcpListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// assert!(listener.ttl()? > 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.socket.handle().ttl_v4()
+    }
+
+    /// Sets `IPV6_V6ONLY`, which Linux refuses once a socket is bound.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` on every listener that this type can hold.
+    #[deprecated(note = "this option can only be set before the socket is bound")]
+    pub fn set_only_v6(&self, only_v6: bool) -> io::Result<()> {
+        self.socket.handle().set_only_v6(only_v6)
+    }
+
+    /// The value of `IPV6_V6ONLY`.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockopt(2); an IPv4 socket does not have this option.
+    #[deprecated(note = "this option can only be set before the socket is bound")]
+    pub fn only_v6(&self) -> io::Result<bool> {
+        self.socket.handle().only_v6()
+    }
+
+    /// Takes the pending error of this socket (`SO_ERROR`), leaving none.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockopt(2).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use withy::net::TcpListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// assert!(listener.take_error()?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.socket.handle().take_error()
+    }
+
+    /// Moves this listener into or out of non-blocking mode, in which an accept that would wait fails with
+    /// `WouldBlock`.
+    ///
+    /// # Errors
+    ///
+    /// None today; the signature is std's.
+    ///
+    /// # Differences from std
+    ///
+    /// Blocking mode never blocks the worker, so this is only for code that wants to look and go on. The descriptor
+    /// itself is `O_NONBLOCK` in both modes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use std::io::ErrorKind;
+    /// use withy::net::TcpListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// listener.set_nonblocking(true)?;
+    /// assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.socket.registration().set_nonblocking(nonblocking);
+        Ok(())
+    }
+
+    /// Takes a descriptor over: its blocking mode becomes withy's to keep, since accept needs `O_NONBLOCK`.
+    fn adopt(fd: OwnedFd) -> TcpListener {
+        let socket = Socket::new(fd);
+        let handle = socket.handle();
+        // fcntl cannot fail here: an `OwnedFd` is open.
+        let nonblocking = handle.nonblocking().unwrap_or(false);
+        let _ = handle.set_nonblocking(true);
+        socket.registration().set_nonblocking(nonblocking);
+        TcpListener { socket }
+    }
+
+    /// Gives the descriptor away in the mode the user chose; non-blocking all the same if clones need it.
+    fn release(self) -> OwnedFd {
+        let nonblocking = self.socket.registration().is_nonblocking();
+        let (fd, sole) = self.socket.into_fd();
+        let listener = std::net::TcpListener::from(fd);
+        if sole {
+            // ioctl(FIONBIO) cannot fail on an open descriptor.
+            let _ = listener.set_nonblocking(nonblocking);
+        }
+        listener.into()
+    }
+}
+
+/// Socket, bind, listen: with std's options but for the backlog.
+fn listen(addr: &SocketAddr) -> io::Result<TcpListener> {
+    let socket = NewSocket::new(
+        Domain::for_address(*addr),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(*addr))?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener {
+        socket: Socket::new(socket.into()),
+    })
+}
+
+/// accept(2), passing over connections that died in the backlog. Each turn takes one of those out of it, and the
+/// backlog is bounded, so this ends.
+fn accept_living(listener: &SockRef<'_>) -> io::Result<(NewSocket, SockAddr)> {
+    loop {
+        match listener.accept() {
+            Err(error) if error.raw_os_error() == Some(ECONNABORTED) => {
+                log::trace!(target: "withy::net", "a connection was reset before it was accepted");
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// As std's: the address as far as it is known, and the descriptor.
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("TcpListener");
+        if let Ok(addr) = self.local_addr() {
+            out.field("addr", &addr);
+        }
+        out.field("fd", &self.as_raw_fd()).finish()
+    }
+}
+
+// As std's are: what a panic can leave half done is in the kernel, and there every call is whole.
+impl UnwindSafe for TcpListener {}
+impl RefUnwindSafe for TcpListener {}
+
+/// An iterator that [accepts](TcpListener::accept) connections for ever; see [`TcpListener::incoming`].
+#[must_use = "iterators are lazy and do nothing unless consumed"]
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    listener: &'a TcpListener,
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<TcpStream>;
+
+    fn next(&mut self) -> Option<io::Result<TcpStream>> {
+        Some(self.listener.accept().map(|(stream, _)| stream))
+    }
+}
+
+impl FusedIterator for Incoming<'_> {}

@@ -1,0 +1,312 @@
+use std::fmt;
+use std::io;
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::time::Duration;
+
+use withy_runtime::poll::Direction;
+
+use super::connect::connect;
+use crate::interop;
+use crate::options::zero_timeout;
+use crate::resolve::each_addr;
+use crate::socket::{Socket, stream_io};
+
+/// A TCP connection: [`std::net::TcpStream`] whose calls park the coroutine where std's block the thread.
+///
+/// One is made by [`connect`](TcpStream::connect) or by [`TcpListener::accept`](crate::TcpListener::accept); bytes
+/// go through [`Read`] and [`Write`], which `&TcpStream` implements too, so that one coroutine can read while another
+/// writes. Several callers of one direction queue; each byte goes to one of them. The connection is closed when the
+/// last clone is dropped.
+///
+/// Writes never raise `SIGPIPE`.
+///
+/// # Differences from std
+///
+/// * Clones share one descriptor; see [`try_clone`](TcpStream::try_clone).
+/// * Timeouts are kept by withy, not by the kernel: they come back as precisely as they were set.
+/// * Any call that waits may unwind out when its runtime shuts down.
+///
+/// # Examples
+///
+/// ```
+/// # mod withy { pub use withy_net as net; }
+/// use std::io::{Read, Write};
+/// use withy::net::{TcpListener, TcpStream};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let mut client = TcpStream::connect(listener.local_addr()?)?;
+/// let (mut server, _) = listener.accept()?;
+///
+/// client.write_all(b"hello")?;
+/// let mut greeting = [0; 5];
+/// server.read_exact(&mut greeting)?;
+/// assert_eq!(&greeting, b"hello");
+/// # Ok(())
+/// # }
+/// ```
+pub struct TcpStream {
+    pub(super) socket: Socket,
+}
+
+interop::convert_descriptors!(TcpStream, std::net::TcpStream);
+
+impl TcpStream {
+    /// Opens a TCP connection to a remote host.
+    ///
+    /// `addr` may give several addresses: they are tried in order until one connects. Names (strings, and pairs of
+    /// a string and a port) are looked up on another thread while the caller is parked.
+    ///
+    /// # Errors
+    ///
+    /// The error of the last address that was tried, as std's: `ConnectionRefused`, `HostUnreachable`,
+    /// `NetworkUnreachable`, `TimedOut` …; that of the look-up if it fails; `InvalidInput` if there is no address.
+    ///
+    /// # Differences from std
+    ///
+    /// A [`ToSocketAddrs`] implementation of your own runs on the worker. If it looks names up, let it call
+    /// `to_socket_addrs` where blocking is allowed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use withy::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let port = listener.local_addr()?.port();
+    /// let stream = TcpStream::connect(("127.0.0.1", port))?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<TcpStream> {
+        each_addr(addr, |addr| connect(addr, None)).map(TcpStream::from_socket)
+    }
+
+    /// Opens a TCP connection to a remote host, giving up after `timeout`.
+    ///
+    /// It takes one address, since the limit is for one attempt.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` if the limit passes first, `InvalidInput` if it is zero; otherwise as [`connect`](Self::connect).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use std::time::Duration;
+    /// use withy::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect_timeout(&listener.local_addr()?, Duration::from_secs(5))?;
+    /// assert!(stream.peer_addr().is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+        if timeout.is_zero() {
+            return Err(zero_timeout());
+        }
+        connect(addr, Some(timeout)).map(TcpStream::from_socket)
+    }
+
+    /// The address of the remote half of this connection.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the connection is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use withy::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.peer_addr()
+    }
+
+    /// The address of the local half of this connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockname(2).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use withy::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// assert_eq!(stream.local_addr()?.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Shuts down the reading, the writing, or both halves of this connection.
+    ///
+    /// Callers that are blocked on the half, through any clone, return: reads with what is left and then 0, writes
+    /// with `BrokenPipe`. A second call is fine.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the connection is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use std::io::Read;
+    /// use withy::net::{Shutdown, TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?)?;
+    /// let (mut server, _) = listener.accept()?;
+    /// client.shutdown(Shutdown::Write)?;
+    /// assert_eq!(server.read(&mut [0; 8])?, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.socket.shutdown(how)
+    }
+
+    /// Another handle to the same connection.
+    ///
+    /// # Errors
+    ///
+    /// None today; the signature is std's.
+    ///
+    /// # Differences from std
+    ///
+    /// std duplicates the descriptor; here all clones share one, with its readiness and timeouts, and the last one
+    /// closes it. So a clone costs no descriptor, and `as_raw_fd` gives the same number for each. Conversions out of
+    /// withy duplicate while clones live.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use std::io::{Read, Write};
+    /// use withy::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// let (mut server, _) = listener.accept()?;
+    /// let mut clone = client.try_clone()?;
+    /// client.write_all(b"a")?;
+    /// clone.write_all(b"b")?;
+    /// let mut both = [0; 2];
+    /// server.read_exact(&mut both)?;
+    /// assert_eq!(&both, b"ab");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_clone(&self) -> io::Result<TcpStream> {
+        Ok(TcpStream::from_socket(self.socket.share()))
+    }
+
+    /// Reads without taking: the next read gives the same bytes again.
+    ///
+    /// It waits for data as a read does, and gives 0 after the peer's end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// Those of a read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; }
+    /// use std::io::{Read, Write};
+    /// use withy::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// let (mut server, _) = listener.accept()?;
+    /// client.write_all(b"x")?;
+    /// let mut buf = [0; 8];
+    /// assert_eq!(server.peek(&mut buf)?, 1);
+    /// assert_eq!(server.read(&mut buf)?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.socket.peek(buf)
+    }
+
+    pub(super) fn from_socket(socket: Socket) -> TcpStream {
+        TcpStream { socket }
+    }
+
+    /// Takes a descriptor over with what std would keep in it. A descriptor that is no socket has neither mode nor
+    /// timeouts; its first call says what it is.
+    fn adopt(fd: OwnedFd) -> TcpStream {
+        let socket = Socket::new(fd);
+        let handle = socket.handle();
+        let nonblocking = handle.nonblocking().unwrap_or(false);
+        let read_timeout = handle.read_timeout().unwrap_or(None);
+        let write_timeout = handle.write_timeout().unwrap_or(None);
+        let registration = socket.registration();
+        registration.set_nonblocking(nonblocking);
+        registration.set_timeout(Direction::Read, read_timeout);
+        registration.set_timeout(Direction::Write, write_timeout);
+        TcpStream { socket }
+    }
+
+    /// Gives the descriptor away with its timeouts, which the kernel keeps from here on. The blocking mode needs
+    /// nothing: the descriptor's has been the user's all along.
+    fn release(self) -> OwnedFd {
+        let read_timeout = self.socket.timeout(Direction::Read);
+        let write_timeout = self.socket.timeout(Direction::Write);
+        let (fd, _) = self.socket.into_fd();
+        let stream = std::net::TcpStream::from(fd);
+        // Neither fails on a socket, and what is no socket has no timeouts to lose.
+        let _ = stream.set_read_timeout(read_timeout);
+        let _ = stream.set_write_timeout(write_timeout);
+        stream.into()
+    }
+}
+
+stream_io!(TcpStream);
+stream_io!(&TcpStream);
+
+/// As std's: the addresses as far as they are known, and the descriptor.
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("TcpStream");
+        if let Ok(addr) = self.local_addr() {
+            out.field("addr", &addr);
+        }
+        if let Ok(peer) = self.peer_addr() {
+            out.field("peer", &peer);
+        }
+        out.field("fd", &self.as_raw_fd()).finish()
+    }
+}
+
+// As std's are: what a panic can leave half done is in the kernel, and there every call is whole.
+impl UnwindSafe for TcpStream {}
+impl RefUnwindSafe for TcpStream {}

@@ -1,0 +1,1 @@
+//! The pool, from coroutines of a runtime of its own.

@@ -1,0 +1,7 @@
+//! One coroutine's execution: the switch between a worker's stack and its own, and unwinding.
+
+mod switch;
+mod unwind;
+
+pub(crate) use switch::{Suspend, Switch, Switched, YielderRef};
+pub(crate) use unwind::Unwound;

@@ -1,0 +1,230 @@
+//! Where a descriptor is registered: its slot, and the move to another worker's driver.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::driver::{self, Driver};
+use super::lobby::Lobby;
+use super::registration::Direction;
+use super::slab::{SlotSet, Token};
+use super::slot::{Beginning, Carried, Slot, Snapshot, Word};
+use crate::atomic::{AtomicU64, Ordering};
+use crate::context;
+use crate::task::park::Unparker;
+
+/// After how many waits in a row on workers of other drivers a registration moves to the caller's.
+const FOREIGN_WAITS_MAX: u32 = 8;
+
+/// The registration of one descriptor, or none yet.
+pub(super) struct Interest {
+    /// The number of a descriptor that the owner of this keeps open, and drops later than this.
+    fd: RawFd,
+    /// The bits of the current slot's [`Token`].
+    token: AtomicU64,
+    /// Locked while `token` changes.
+    place: Mutex<Place>,
+    lanes: [Lane; 2],
+}
+
+/// Where the current slot belongs.
+#[derive(Default)]
+struct Place {
+    driver: Weak<Driver>,
+    /// `None` while there is no slot.
+    slots: Option<Arc<SlotSet>>,
+    /// Whether there has been a slot before, and so perhaps guests in the lobbies.
+    moved: bool,
+    carried: [Carried; 2],
+}
+
+/// What one direction has whatever its slot: the timeout, and who waits beside the word.
+#[derive(Default)]
+pub(super) struct Lane {
+    /// 0: none.
+    timeout_ns: AtomicU64,
+    queue: Mutex<Option<Box<Queue>>>,
+}
+
+/// Allocated at the first use: most sockets never need it.
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) lobby: Lobby<Unparker>,
+    /// Plain threads in poll(2), to be woken when the timeout changes.
+    pub(super) threads: Lobby<Unparker>,
+}
+
+/// A word of the current slot, and the value that it had after it was the current slot's (`README.md`, G2).
+#[derive(Clone, Copy)]
+pub(super) struct View {
+    pub(super) token: Token,
+    pub(super) slot: &'static Slot,
+    pub(super) word: &'static Word,
+    pub(super) seen: Snapshot,
+}
+
+impl Interest {
+    pub(super) fn new(fd: RawFd) -> Interest {
+        Interest {
+            fd,
+            token: AtomicU64::new(Token::NONE.bits()),
+            place: Mutex::default(),
+            lanes: Default::default(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn lane(&self, direction: Direction) -> &Lane {
+        &self.lanes[direction as usize]
+    }
+
+    /// The word of `direction`; none before the first registration, and while it is being moved.
+    #[inline]
+    pub(super) fn view(&self, direction: Direction) -> Option<View> {
+        loop {
+            // Acquire: the slot has begun the life that the token names.
+            let token = Token::from_bits(self.token.load(Ordering::Acquire));
+            if token == Token::NONE {
+                return None;
+            }
+            let slot = token.slot();
+            let word = word_of(slot, direction);
+            let seen = word.load();
+            // After the load. A word of a later life comes with a later generation, and with the news that this
+            // token is gone: so this loop ends.
+            if slot.generation() == token.generation() {
+                return Some(View {
+                    token,
+                    slot,
+                    word,
+                    seen,
+                });
+            }
+        }
+    }
+
+    /// Registers the descriptor with the caller's driver, for a caller that waits for `direction`, and for whom `stale` is the
+    /// token that is no longer good. Nothing happens if it was replaced meanwhile.
+    ///
+    /// # Errors
+    /// Those of `Driver::add`.
+    #[cold]
+    pub(super) fn register(&self, direction: Direction, stale: Token) -> io::Result<()> {
+        let driver = context::with_driver(|driver| driver.map(Arc::clone)).ok_or_else(|| {
+            io::Error::other("no netpoller on this thread: expected a coroutine's worker")
+        })?;
+        let mut place = self.place.lock();
+        if self.token.load(Ordering::Relaxed) != stale.bits() {
+            return Ok(());
+        }
+        self.leave(&mut place);
+        let begin = |of: Direction| Beginning {
+            // The direction that waits has seen EAGAIN, and ADD reports what has come since. The other may try.
+            ready: of != direction,
+            lobby: place.moved,
+            carried: place.carried[of as usize],
+        };
+        let token = driver.add(self.fd, begin(Direction::Read), begin(Direction::Write))?;
+        place.driver = Arc::downgrade(&driver);
+        place.slots = Some(Arc::clone(driver.slots()));
+        place.moved = true;
+        // Release: pairs with the acquire in `view`.
+        self.token.store(token.bits(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Gives the slot up, if there is one. Its waiters are woken and look for the next one.
+    fn leave(&self, place: &mut Place) {
+        let Some(slots) = place.slots.take() else {
+            return;
+        };
+        let token = Token::from_bits(self.token.load(Ordering::Relaxed));
+        // Before the slot is retired: whoever meets its next life knows that this one is over (README, G2).
+        self.token.store(Token::NONE.bits(), Ordering::Release);
+        for direction in [Direction::Read, Direction::Write] {
+            let word = word_of(token.slot(), direction);
+            word.close().into_iter().for_each(driver::wake);
+            place.carried[direction as usize] = word.load().carried();
+        }
+        // Without its driver the epoll instance is gone, and nothing to be deleted from.
+        if let Some(driver) = place.driver.upgrade() {
+            driver.delete(self.fd);
+        }
+        slots.retire(token);
+    }
+
+    /// Notes that the caller is about to wait here, and moves the registration to the caller's driver if such waits
+    /// were too often on other workers than the one that polls. True if it was moved: look again.
+    ///
+    /// # Errors
+    /// Those of `Driver::add`.
+    #[inline]
+    pub(super) fn settle(&self, direction: Direction, view: View) -> io::Result<bool> {
+        let here = context::with_driver(|driver| driver.map_or(0, |driver| driver.id()));
+        if view.slot.note_wait(here) < FOREIGN_WAITS_MAX {
+            return Ok(false);
+        }
+        self.register(direction, view.token)?;
+        Ok(true)
+    }
+
+    /// Changes a timeout, and wakes those who wait in that direction to look at it.
+    pub(super) fn set_timeout(&self, direction: Direction, timeout_ns: u64) {
+        let lane = self.lane(direction);
+        if lane.timeout_ns.swap(timeout_ns, Ordering::Relaxed) == timeout_ns {
+            return;
+        }
+        // Under the lock a slot stays the current one. A caller that registers later sees the timeout by this lock.
+        let place = self.place.lock();
+        if place.slots.is_some() {
+            let token = Token::from_bits(self.token.load(Ordering::Relaxed));
+            word_of(token.slot(), direction)
+                .interrupt()
+                .into_iter()
+                .for_each(driver::wake);
+        }
+        drop(place);
+        lane.wake_queue();
+    }
+}
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        let mut place = std::mem::take(self.place.get_mut());
+        self.leave(&mut place);
+    }
+}
+
+impl Lane {
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        match self.timeout_ns.load(Ordering::Relaxed) {
+            0 => None,
+            ns => Some(Duration::from_nanos(ns)),
+        }
+    }
+
+    pub(super) fn with_queue<R>(&self, f: impl FnOnce(&mut Queue) -> R) -> R {
+        f(self.queue.lock().get_or_insert_default())
+    }
+
+    /// Wakes all who wait beside the word, without taking them out.
+    fn wake_queue(&self) {
+        if let Some(queue) = &*self.queue.lock() {
+            queue
+                .lobby
+                .handles()
+                .chain(queue.threads.handles())
+                .for_each(Unparker::unpark);
+        }
+    }
+}
+
+fn word_of(slot: &'static Slot, direction: Direction) -> &'static Word {
+    match direction {
+        Direction::Read => &slot.read,
+        Direction::Write => &slot.write,
+    }
+}

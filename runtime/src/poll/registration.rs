@@ -1,0 +1,245 @@
+//! A descriptor and its readiness: the one seam that net builds on.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::interest::Interest;
+use super::slot::Clear;
+use super::visit::{Limit, ThreadVisit, Visit};
+use crate::atomic::{AtomicBool, Ordering};
+use crate::context;
+
+/// What a call waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Direction {
+    /// Data, a connection, or the end of the stream.
+    Read,
+    /// Room for data, or the end of connecting.
+    Write,
+}
+
+/// An open descriptor, together with where its readiness is told.
+///
+/// Coroutines that must wait on it park; plain threads wait in poll(2). Shared by reference: any number of callers
+/// may use it at the same time, in both directions. It belongs to no runtime: a coroutine that has to wait registers it with the
+/// netpoller of its worker, and it moves along when it is mostly used elsewhere.
+pub struct Registration {
+    nonblocking: AtomicBool,
+    // Before `fd`, for fields are dropped in this order: a descriptor is deregistered before it is closed.
+    interest: Interest,
+    fd: OwnedFd,
+}
+
+impl Registration {
+    /// Takes a descriptor over. No system call is made: it is registered when a coroutine first has to wait for it.
+    #[must_use]
+    pub fn new(fd: OwnedFd) -> Registration {
+        let interest = Interest::new(fd.as_raw_fd());
+        Registration {
+            nonblocking: AtomicBool::new(false),
+            interest,
+            fd,
+        }
+    }
+
+    /// The descriptor.
+    #[inline]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        use std::os::fd::AsFd;
+        self.fd.as_fd()
+    }
+
+    /// The descriptor, deregistered.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        let Registration { interest, fd, .. } = self;
+        drop(interest);
+        fd
+    }
+
+    /// Does `op`, and waits for `direction` as often as it gives `WouldBlock`.
+    ///
+    /// `op` must not block: the descriptor is `O_NONBLOCK`, or the call says `MSG_DONTWAIT`. It is called again when it is interrupted.
+    /// `drained` says whether a transfer proves that the kernel has nothing more (no more room), which saves the call that would
+    /// show it: a short one on a stream. It is not trusted once the peer has hung up or urgent data was seen.
+    ///
+    /// From a coroutine this is a blocking call: it may unwind.
+    ///
+    /// # Errors
+    /// Those of `op`. `WouldBlock` in non-blocking mode, or past the direction's timeout, as std has it on Linux. What goes wrong at the
+    /// registration (out of memory or of watches, the runtime has shut down). `TimedOut` if it would have to wait in a coroutine that unwinds from a cancellation.
+    #[inline]
+    pub fn io<T>(
+        &self,
+        direction: Direction,
+        op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+        drained: impl Fn(&T) -> bool,
+    ) -> io::Result<T> {
+        if context::in_coroutine() {
+            self.io_in_coroutine(direction, Limit::Timeout, op, drained)
+        } else {
+            self.io_on_thread(direction, Limit::Timeout, op)
+        }
+    }
+
+    /// Waits until the descriptor is ready, whatever its timeouts and its mode.
+    ///
+    /// # Errors
+    /// `TimedOut` past `deadline`; else those of [`io`](Registration::io).
+    pub fn wait(&self, direction: Direction, deadline: Option<Instant>) -> io::Result<()> {
+        let op = |fd: BorrowedFd<'_>| poll_now(fd, direction);
+        let limit = Limit::Deadline(deadline);
+        let waited = if context::in_coroutine() {
+            self.io_in_coroutine(direction, limit, op, |()| false)
+        } else {
+            self.io_on_thread(direction, limit, op)
+        };
+        waited.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+            _ => error,
+        })
+    }
+
+    /// Limits how long [`io`](Registration::io) waits in `direction`, for all who share this registration. Those who wait now are bound
+    /// by it too, counted from now. `None`, and durations beyond 500 years, are no limit; zero is a nanosecond.
+    pub fn set_timeout(&self, direction: Direction, timeout: Option<Duration>) {
+        let timeout_ns = timeout.map_or(0, |timeout| {
+            u64::try_from(timeout.as_nanos().max(1)).unwrap_or(0)
+        });
+        self.interest.set_timeout(direction, timeout_ns);
+    }
+
+    /// The limit that [`set_timeout`](Registration::set_timeout) has set.
+    #[must_use]
+    pub fn timeout(&self, direction: Direction) -> Option<Duration> {
+        self.interest.lane(direction).timeout()
+    }
+
+    /// In non-blocking mode [`io`](Registration::io) makes its system call and gives `WouldBlock` instead of waiting. Those who wait now go on waiting.
+    pub fn set_nonblocking(&self, nonblocking: bool) {
+        self.nonblocking.store(nonblocking, Ordering::Relaxed);
+    }
+
+    /// Whether it is in non-blocking mode.
+    #[must_use]
+    pub fn is_nonblocking(&self) -> bool {
+        self.nonblocking.load(Ordering::Relaxed)
+    }
+
+    /// Whether a call with this limit gives up instead of waiting.
+    #[inline]
+    fn refuses_to_wait(&self, limit_is_timeout: bool) -> bool {
+        limit_is_timeout && self.is_nonblocking()
+    }
+
+    #[inline]
+    fn io_in_coroutine<T>(
+        &self,
+        direction: Direction,
+        limit: Limit,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+        drained: impl Fn(&T) -> bool,
+    ) -> io::Result<T> {
+        let impatient = self.refuses_to_wait(matches!(limit, Limit::Timeout));
+        let mut visit = Visit::new(&self.interest, direction, limit);
+        loop {
+            let mut view = visit.view();
+            let ready = view.is_none_or(|view| view.seen.is_ready());
+            if ready || visit.has_expired() || impatient {
+                // Before the call, for it may unwind, and what was read would be lost.
+                context::consume_budget();
+                match uninterrupted(&mut op, self.fd()) {
+                    Ok(value) => {
+                        if let Some(view) = view
+                            && ready
+                            && view.seen.trusts_short_transfers()
+                            && drained(&value)
+                        {
+                            // Changed is as good: the next call tries its system call then.
+                            let _ = view.word.clear(view.seen);
+                        }
+                        return Ok(value);
+                    }
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                    Err(error) if visit.has_expired() || impatient => return Err(error),
+                    Err(_) => {}
+                }
+                if let Some(view) = &mut view {
+                    match view.word.clear(view.seen) {
+                        Clear::Cleared(cleared) => view.seen = cleared,
+                        Clear::Changed => continue,
+                    }
+                }
+            }
+            visit.wait(view)?;
+        }
+    }
+
+    fn io_on_thread<T>(
+        &self,
+        direction: Direction,
+        limit: Limit,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let impatient = self.refuses_to_wait(matches!(limit, Limit::Timeout));
+        let mut visit = ThreadVisit::new(&self.interest, direction, limit);
+        loop {
+            match uninterrupted(&mut op, self.fd()) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && !visit.has_expired()
+                        && !impatient => {}
+                result => return result,
+            }
+            visit.wait(self.fd())?;
+        }
+    }
+}
+
+impl std::fmt::Debug for Registration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registration")
+            .field("fd", &self.fd.as_raw_fd())
+            .finish_non_exhaustive()
+    }
+}
+
+/// EINTR surfaces from no blocking call (promise 14).
+#[inline]
+fn uninterrupted<T>(
+    op: &mut impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    fd: BorrowedFd<'_>,
+) -> io::Result<T> {
+    loop {
+        match op(fd) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// `WouldBlock` unless `fd` is ready in `direction`, or has failed.
+fn poll_now(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<()> {
+    let mut poll = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: direction.poll_events(),
+        revents: 0,
+    };
+    // SAFETY: one writable pollfd.
+    match unsafe { libc::poll(&mut poll, 1, 0) } {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        count if count > 0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+impl Direction {
+    /// What poll(2) is asked for.
+    pub(crate) fn poll_events(self) -> libc::c_short {
+        match self {
+            Direction::Read => libc::POLLIN,
+            Direction::Write => libc::POLLOUT,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! A runtime: its start, its end, and the process's default one.
+
+use std::io;
+use std::panic::Location;
+use std::ptr;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_deque::Worker as Deque;
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+
+use crate::atomic::AtomicUsize;
+use crate::builder::RuntimeBuilder;
+use crate::context;
+use crate::poll::Driver;
+use crate::scheduler::idle::{Idle, SleepFlag};
+use crate::scheduler::{Config, Remote, Shared, Worker};
+use crate::spawn::{Options, Place};
+use crate::stack::{AltStack, Guards, Overflow, StackPool};
+use crate::task::JoinHandle;
+use crate::task::header::TaskRef;
+use crate::task::live::LiveList;
+use crate::task::park::{self, Unparker};
+use crate::time::Timers;
+
+/// Worker threads that run coroutines.
+///
+/// Most programs need none of their own: [`spawn`](crate::spawn) uses the default runtime, which starts at its first
+/// use. Several may live side by side; what happens inside a coroutine happens in its own runtime.
+///
+/// Dropping it shuts it down, as [`shutdown`](Runtime::shutdown) with the builder's limit does.
+pub struct Runtime {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    limit: Duration,
+}
+
+impl Runtime {
+    /// Settings for a runtime of one's own.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::new()
+    }
+
+    /// 1. what the workers share, 2. the report of stack overflows, 3. the threads.
+    pub(crate) fn start(
+        config: Config,
+        workers: usize,
+        max_coroutines: Option<usize>,
+        guards: Guards,
+        limit: Duration,
+    ) -> io::Result<Runtime> {
+        let pool = StackPool::new(config.stack_size, workers, max_coroutines, guards);
+        let mut deques = Vec::with_capacity(workers);
+        let mut remotes = Vec::with_capacity(workers);
+        for _ in 0..workers {
+            let deque = Deque::new_fifo();
+            remotes.push(CachePadded::new(Remote {
+                inbox: crate::scheduler::inbox::Inbox::new(),
+                asleep: SleepFlag::new(),
+                stealer: deque.stealer(),
+                driver: Driver::new()?,
+                timers: Timers::new(),
+                live: AtomicUsize::new(0),
+                inbound: AtomicUsize::new(0),
+                list: LiveList::new(config.steal_started),
+            }));
+            deques.push(deque);
+        }
+        let shared = Arc::new(Shared::new(config, remotes.into(), Idle::new(workers), pool));
+        crate::stack::install(overflow_at)?;
+        let runtime = Runtime { shared, threads: Mutex::new(Vec::with_capacity(workers)), limit };
+        for (index, deque) in deques.into_iter().enumerate() {
+            if let Err(error) = runtime.start_worker(index, deque) {
+                // Nothing was spawned yet: the workers that did start leave at once, and are waited for here.
+                runtime.shared.ending.give_up(&runtime.shared);
+                runtime.join_threads();
+                return Err(error);
+            }
+        }
+        log::debug!(target: "withy::runtime", "started {} workers", runtime.workers());
+        Ok(runtime)
+    }
+
+    fn start_worker(&self, index: usize, deque: Deque<TaskRef>) -> io::Result<()> {
+        let shared = self.shared.clone();
+        let name = format!("{}-worker-{index}", shared.config.name);
+        let handle = thread::Builder::new().name(name).spawn(move || {
+            let _abort = AbortOnPanic;
+            // A guard hit is reported from this stack. Without it the process dies of the fault without a report.
+            let _alternate = AltStack::new()
+                .inspect_err(|e| log::warn!(target: "withy::stack", "no signal stack: {e}"));
+            let driver = shared.remotes[index].driver.clone();
+            Worker::new(shared.clone(), index, deque).run_to_end();
+            driver.close_all();
+            let workers = shared.workers();
+            shared.ending.exit(workers);
+        })?;
+        self.threads.lock().push(handle);
+        Ok(())
+    }
+
+    /// Number of worker threads.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.shared.workers()
+    }
+
+    /// Starts a coroutine in this runtime. See [`spawn`](crate::spawn).
+    ///
+    /// # Panics
+    /// If there is no memory for a stack or the limit of coroutines is reached.
+    #[track_caller]
+    pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let options = Options::default();
+        Place::of(&self.shared)
+            .spawn(f, options, Location::caller())
+            .unwrap_or_else(crate::spawn::refused)
+    }
+
+    /// Runs a closure as a coroutine of this runtime and waits for its value. See [`run`](crate::run).
+    ///
+    /// # Panics
+    /// With the closure's panic; or if there is no memory for a stack or the limit of coroutines is reached.
+    #[track_caller]
+    pub fn run<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        crate::spawn::run_in(&self.shared, f, Location::caller())
+    }
+
+    /// Ends the runtime: its coroutines unwind from their current or next blocking call, those that have not started
+    /// are dropped, its threads exit.
+    ///
+    /// Waits for that, `timeout` at most. Inside one of the runtime's own coroutines it only begins the end, since it
+    /// cannot wait for itself.
+    ///
+    /// # Errors
+    /// `TimedOut` if coroutines are left that did not end: they are leaked together with the runtime's threads,
+    /// which go on serving them and exit when they end after all. With `panic = "abort"` nothing can be unwound:
+    /// then only coroutines that end by themselves do.
+    pub fn shutdown(self, timeout: Duration) -> io::Result<()> {
+        let result = self.end(timeout);
+        // `end` was done with this limit; the drop has nothing to add.
+        self.threads.lock().clear();
+        result
+    }
+
+    fn end(&self, timeout: Duration) -> io::Result<()> {
+        let shared = &self.shared;
+        shared.ending.stop();
+        shared.wake_all();
+        let workers = shared.workers();
+        if context::current_worker().is_some_and(|w| Arc::ptr_eq(w.shared(), shared)) {
+            log::warn!(target: "withy::runtime", "a runtime was dropped inside one of its own coroutines: it ends without being waited for");
+            return Ok(());
+        }
+        let deadline = Instant::now().checked_add(timeout);
+        shared.ending.announce(Unparker::current());
+        let _mask = park::Mask::new();
+        while !shared.ending.all_exited(workers) {
+            if deadline.is_some_and(|at| Instant::now() >= at) {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!(
+                        "{} coroutine(s) of runtime '{}' did not end within {timeout:?}; they and its {workers} worker thread(s) are leaked",
+                        shared.unfinished(),
+                        shared.config.name,
+                    ),
+                ));
+            }
+            park::park_until(deadline);
+        }
+        self.join_threads();
+        Ok(())
+    }
+
+    /// Waits for threads that are past their last use of the runtime.
+    fn join_threads(&self) {
+        for thread in self.threads.lock().drain(..) {
+            // Workers abort the process rather than panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if self.threads.lock().is_empty() {
+            return;
+        }
+        if let Err(error) = self.end(self.limit) {
+            log::warn!(target: "withy::runtime", "{error}");
+        }
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("name", &self.shared.config.name)
+            .field("workers", &self.workers())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A panic on a worker's own stack is a bug of the runtime; its coroutines would hang for ever.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("withy: a worker panicked outside any coroutine; please report this. Aborting");
+            std::process::abort();
+        }
+    }
+}
+
+/// For the overflow report: what runs on this thread, if `fault` lies in its guard. In a signal handler.
+fn overflow_at(fault: usize) -> Option<Overflow> {
+    let task = context::current_task()?;
+    // SAFETY: it runs on this thread, so its record is alive, and stays so until the process has aborted.
+    let task: &'static crate::task::header::Header = unsafe { &*task.as_ptr().cast_const() };
+    let (low, high) = task.guard.get();
+    (low..high).contains(&fault).then(|| Overflow {
+        name: task.spec.name.as_deref(),
+        id: task.id(),
+        spawned_at: task.spec.location,
+        stack_size: task.spec.stack_size.bytes(),
+    })
+}
+
+// ---- the default runtime ----
+
+static DEFAULT: OnceLock<Runtime> = OnceLock::new();
+/// Held while the default runtime starts, so that two first uses start one. A failure leaves nothing behind, and the
+/// next use tries again.
+static STARTING: Mutex<()> = Mutex::new(());
+
+/// The default runtime; started by the environment's settings if it does not run yet.
+pub(crate) fn default() -> io::Result<&'static Arc<Shared>> {
+    if let Some(runtime) = DEFAULT.get() {
+        return Ok(&runtime.shared);
+    }
+    let _starting = STARTING.lock();
+    if DEFAULT.get().is_none() {
+        let runtime = RuntimeBuilder::from_env()?.build()?;
+        let set = DEFAULT.set(runtime);
+        debug_assert!(set.is_ok(), "the lock is held");
+    }
+    Ok(&DEFAULT.get().expect("just set").shared)
+}
+
+pub(crate) fn install(builder: RuntimeBuilder) -> io::Result<()> {
+    let _starting = STARTING.lock();
+    if DEFAULT.get().is_some() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "the default runtime runs already; install it before the first spawn, run or network call",
+        ));
+    }
+    let runtime = builder.build()?;
+    let set = DEFAULT.set(runtime);
+    debug_assert!(set.is_ok(), "the lock is held");
+    Ok(())
+}
+
+/// Whether the caller runs in a coroutine of this runtime.
+pub(crate) fn is_inside(shared: &Arc<Shared>) -> bool {
+    context::current_worker()
+        .is_some_and(|worker| worker.is_running() && ptr::eq(&**worker.shared(), &**shared))
+}

@@ -1,0 +1,19 @@
+//! Workers: what runs next, where it runs, who steals, who sleeps and who is woken.
+#![doc = include_str!("README.md")]
+
+mod budget;
+pub(crate) mod idle;
+pub(crate) mod inbox;
+mod injector;
+mod placement;
+mod queue;
+mod rest;
+mod shared;
+mod shutdown;
+mod spin;
+mod worker;
+
+pub(crate) use shared::{Config, Remote, Shared, schedule};
+pub(crate) use shutdown::Ending;
+pub(crate) use spin::LIMIT_DEFAULT as SPIN_LIMIT_DEFAULT;
+pub(crate) use worker::Worker;

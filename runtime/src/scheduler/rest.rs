@@ -1,0 +1,125 @@
+//! A worker without work: it searches, spins, sleeps. The order of its steps is the protocol of
+//! `scheduler/README.md`.
+
+use core::cell::Cell;
+use std::time::{Duration, Instant};
+
+use crate::scheduler::idle::Woken;
+use crate::scheduler::spin::Spinner;
+use crate::scheduler::{Shared, Worker};
+use crate::task::header::TaskRef;
+
+/// What a rest came to.
+pub(crate) enum Rested {
+    /// There may be work in the worker's own queues.
+    Look,
+    /// Work from elsewhere.
+    Run(TaskRef),
+    /// The runtime has ended.
+    Ended,
+}
+
+/// One worker's state of rest.
+pub(crate) struct Rest {
+    /// Counted as a searcher in `Idle`.
+    searching: Cell<bool>,
+    spinner: Spinner,
+    /// When the shared stacks want attention; only worker 0 sees to it.
+    stacks_due: Cell<Option<Instant>>,
+}
+
+impl Rest {
+    pub(crate) fn new(spin_limit: Duration) -> Rest {
+        Rest {
+            searching: Cell::new(false),
+            spinner: Spinner::new(spin_limit),
+            stacks_due: Cell::new(None),
+        }
+    }
+
+    /// Finds work or sleeps until there may be some.
+    pub(crate) fn rest(&self, worker: &Worker) -> Rested {
+        worker.notice_stop();
+        worker.open_inbox();
+        if worker.has_local_work() {
+            return Rested::Look;
+        }
+        if let Some(task) = self.search(worker) {
+            return Rested::Run(task);
+        }
+        if self.spinner.spin(worker) {
+            return Rested::Look;
+        }
+        self.sleep(worker)
+    }
+
+    fn search(&self, worker: &Worker) -> Option<TaskRef> {
+        let shared = worker.shared();
+        if shared.workers() > 1 {
+            if !self.searching.get() {
+                self.searching.set(shared.idle.start_search());
+            }
+            if !self.searching.get() {
+                return None;
+            }
+        }
+        worker.steal()
+    }
+
+    /// The worker has work: it searches no longer. The last searcher wakes another one if there is more to find.
+    #[inline]
+    pub(crate) fn found_work(&self, shared: &Shared) {
+        if self.searching.get() {
+            self.searching.set(false);
+            if shared.idle.stop_search() && shared.has_movable_work() {
+                shared.notify_work();
+            }
+        }
+    }
+
+    fn sleep(&self, worker: &Worker) -> Rested {
+        let shared = worker.shared();
+        // Announce first, look again second, wait third.
+        worker.remote().asleep.set();
+        if shared.workers() > 1 {
+            shared.idle.sleep(worker.index(), self.searching.replace(false));
+        }
+        let ended = !worker.has_work() && self.wait(worker);
+        worker.remote().asleep.clear();
+        if shared.workers() > 1 && shared.idle.wake(worker.index()) == Woken::ToSearch {
+            self.searching.set(true);
+        }
+        worker.forget_turn_time();
+        if ended { Rested::Ended } else { Rested::Look }
+    }
+
+    /// Waits in the netpoller. True: the runtime has ended.
+    fn wait(&self, worker: &Worker) -> bool {
+        let shared = worker.shared();
+        if worker.has_drained() {
+            if shared.ending.arrive(shared) {
+                return true;
+            }
+            worker.poll(None);
+            return shared.ending.leave();
+        }
+        worker.poll(self.timeout(worker));
+        false
+    }
+
+    fn timeout(&self, worker: &Worker) -> Option<Duration> {
+        let mut until = worker.timers().next();
+        if worker.index() == 0 && worker.shared().pool.has_surplus() {
+            self.maintain_stacks(worker, Instant::now());
+            until = [until, self.stacks_due.get()].into_iter().flatten().min();
+        }
+        until.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Gives surplus stacks back to the kernel, little by little.
+    pub(crate) fn maintain_stacks(&self, worker: &Worker, now: Instant) {
+        if self.stacks_due.get().is_none_or(|due| due <= now) {
+            self.stacks_due.set(worker.shared().pool.maintain(now));
+        }
+    }
+}

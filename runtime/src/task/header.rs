@@ -1,0 +1,364 @@
+//! The heap record of a coroutine: a typed cell behind an untyped header.
+
+use core::cell::{Cell, UnsafeCell};
+use core::mem::ManuallyDrop;
+use core::panic::Location;
+use core::ptr::NonNull;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::coroutine::{Switch, Unwound, YielderRef};
+use crate::scheduler::Shared;
+use crate::stack::StackSize;
+use crate::task::join::JoinWord;
+use crate::task::state::State;
+use crate::task::thread::ThreadParker;
+
+/// What both kinds of waiter (a coroutine's header, a plain thread's parker) begin with, so that one pointer serves both.
+#[repr(C, align(16))]
+pub(crate) struct Parkable {
+    pub(crate) kind: ParkKind,
+    pub(crate) refs: AtomicU32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum ParkKind {
+    Coroutine,
+    Thread,
+}
+
+/// The record of a plain OS thread that has waited on withy.
+#[repr(C)]
+pub(crate) struct ThreadRecord {
+    pub(crate) parkable: Parkable,
+    pub(crate) parker: ThreadParker,
+    /// The public `unpark` token.
+    pub(crate) permit: AtomicBool,
+    pub(crate) id: u64,
+    pub(crate) name: Option<Box<str>>,
+}
+
+/// What a coroutine is told at its creation.
+pub(crate) struct Spec {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) stack_size: StackSize,
+    pub(crate) location: &'static Location<'static>,
+    /// Started by `spawn_local`: never leaves the worker that spawned it.
+    pub(crate) local: bool,
+}
+
+/// The untyped part of a coroutine's record. `task/README.md` says who may touch which field in which state.
+#[repr(C)]
+pub(crate) struct Header {
+    parkable: Parkable,
+    pub(crate) state: State,
+    /// Index of the worker that last began to run it; `NO_HOME` before the first run.
+    pub(crate) home: AtomicU32,
+    pub(crate) join: JoinWord,
+    vtable: &'static VTable,
+    /// Valid until DONE: workers do not exit while a coroutine of theirs is unfinished.
+    pub(crate) shared: *const Shared,
+    /// Link of the inbox, owned with the queue link.
+    pub(crate) next: AtomicPtr<Header>,
+    /// Its stack, between first run and DONE.
+    pub(crate) switch: UnsafeCell<Option<Switch>>,
+    /// Its stack's guard as (low, high): what the overflow report compares with. Written at first run.
+    pub(crate) guard: Cell<(usize, usize)>,
+    /// Where to suspend; written at first run.
+    pub(crate) yielder: Cell<YielderRef>,
+    pub(crate) live: crate::task::live::Links,
+    /// Given out at the first question, since a shared counter would cost each spawn a contended addition.
+    id: AtomicU64,
+    pub(crate) spec: Spec,
+    /// Full stealing: must be resumed by its home. Written by the coroutine itself before it suspends.
+    pub(crate) pinned: Cell<bool>,
+    /// It was sent to the worker that starts it, and counts as inbound there until then. Written by the sender.
+    pub(crate) sent: Cell<bool>,
+    /// Full stealing: it has called `spawn_local`, whose children live on its worker.
+    pub(crate) pinned_for_life: Cell<bool>,
+    /// It has been thrown its cancellation at least once.
+    pub(crate) unwinding: Cell<bool>,
+    /// Depth of regions in which a cancellation is withheld.
+    pub(crate) masked: Cell<u32>,
+    /// Depth of `no_park` regions.
+    pub(crate) no_park: Cell<u32>,
+}
+
+pub(crate) const NO_HOME: u32 = u32::MAX;
+
+struct VTable {
+    /// On the coroutine's stack: runs the closure, or drops it if it was cancelled before it began; stores the result.
+    run: unsafe fn(NonNull<Header>, cancelled: bool),
+    /// Moves the result to `into`, a `*mut std::thread::Result<T>`.
+    take_result: unsafe fn(NonNull<Header>, into: *mut ()),
+    /// Drops the result in place; a panic of its destructor stays here.
+    drop_result: unsafe fn(NonNull<Header>),
+    /// Frees the record; closure and result are gone by then.
+    dealloc: unsafe fn(NonNull<Header>),
+}
+
+/// The closure until the first run, the result from its end on.
+union Stage<F, T> {
+    closure: ManuallyDrop<F>,
+    result: ManuallyDrop<std::thread::Result<T>>,
+}
+
+#[repr(C)]
+struct TaskCell<F, T> {
+    header: Header,
+    stage: UnsafeCell<Stage<F, T>>,
+}
+
+/// A counted reference to a coroutine's record.
+pub(crate) struct TaskRef(NonNull<Header>);
+
+// SAFETY: the header is shared by design: `task/README.md` lists for each field the state in which one party may touch
+// it; closures and results that are not `Send` are only reached on their home worker (law 3).
+unsafe impl Send for TaskRef {}
+// SAFETY: as above.
+unsafe impl Sync for TaskRef {}
+
+impl TaskRef {
+    /// A record in state FRESH with `refs` references, of which the first is returned.
+    pub(crate) fn new<F, T>(f: F, spec: Spec, shared: *const Shared, refs: u32) -> TaskRef
+    where
+        F: FnOnce() -> T,
+    {
+        let spec_local = spec.local;
+        let cell = Box::new(TaskCell::<F, T> {
+            header: Header {
+                parkable: Parkable { kind: ParkKind::Coroutine, refs: AtomicU32::new(refs) },
+                state: State::new(),
+                home: AtomicU32::new(NO_HOME),
+                join: JoinWord::new(),
+                vtable: &VTable {
+                    run: run::<F, T>,
+                    take_result: take_result::<F, T>,
+                    drop_result: drop_result::<F, T>,
+                    dealloc: dealloc::<F, T>,
+                },
+                shared,
+                next: AtomicPtr::new(core::ptr::null_mut()),
+                switch: UnsafeCell::new(None),
+                guard: Cell::new((0, 0)),
+                yielder: Cell::new(YielderRef::none()),
+                live: crate::task::live::Links::new(),
+                id: AtomicU64::new(0),
+                spec,
+                pinned: Cell::new(spec_local),
+                sent: Cell::new(false),
+                pinned_for_life: Cell::new(false),
+                unwinding: Cell::new(false),
+                masked: Cell::new(0),
+                no_park: Cell::new(0),
+            },
+            stage: UnsafeCell::new(Stage { closure: ManuallyDrop::new(f) }),
+        });
+        TaskRef(NonNull::from(Box::leak(cell)).cast())
+    }
+
+    /// Takes over one reference.
+    ///
+    /// # Safety
+    /// `header` came from `into_raw` and its reference was not taken over before.
+    #[inline]
+    pub(crate) unsafe fn from_raw(header: NonNull<Header>) -> TaskRef {
+        TaskRef(header)
+    }
+
+    #[inline]
+    pub(crate) fn into_raw(self) -> NonNull<Header> {
+        let raw = self.0;
+        core::mem::forget(self);
+        raw
+    }
+
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> NonNull<Header> {
+        self.0
+    }
+
+    /// Moves the result out.
+    ///
+    /// # Safety
+    /// `T` is the coroutine's result type, the caller is the handle's holder and has seen RESULT in the join word
+    /// (acquire), and nobody takes or drops the result again.
+    pub(crate) unsafe fn take_result<T>(&self) -> std::thread::Result<T> {
+        let mut result = core::mem::MaybeUninit::<std::thread::Result<T>>::uninit();
+        // SAFETY: the caller's promise; the function writes a whole value.
+        unsafe {
+            (self.vtable.take_result)(self.0, result.as_mut_ptr().cast());
+            result.assume_init()
+        }
+    }
+
+    /// On the coroutine's own stack: runs it to its end and hands over the result.
+    ///
+    /// # Safety
+    /// Called once, by the coroutine that this is, in state RUNNING.
+    pub(crate) unsafe fn run_to_end(header: NonNull<Header>) {
+        // SAFETY: the caller's reference lives until the worker has seen the coroutine return.
+        let task = unsafe { header.as_ref() };
+        // SAFETY: first run, so the closure is in its stage and nobody else touches the stage before RESULT.
+        unsafe { (task.vtable.run)(header, task.state.is_cancelled()) };
+        if task.join.publish_result().is_detached() {
+            // SAFETY: RESULT was published by us and the handle is gone, so the result is ours.
+            unsafe { (task.vtable.drop_result)(header) };
+        }
+    }
+
+    /// Ends a coroutine that never runs, on the caller's stack: the runtime has shut down.
+    ///
+    /// # Safety
+    /// It is FRESH and the caller holds its queue link.
+    pub(crate) unsafe fn cancel_unstarted(self) {
+        // SAFETY: FRESH and not queued: the closure is untouched and ours.
+        unsafe { (self.vtable.run)(self.0, true) };
+        if self.join.publish_result().is_detached() {
+            // SAFETY: as in `run_to_end`.
+            unsafe { (self.vtable.drop_result)(self.0) };
+        }
+        self.state.finish();
+        self.join.finish();
+    }
+
+}
+
+impl Header {
+    /// The coroutine's number, given out at the first question.
+    pub(crate) fn id(&self) -> u64 {
+        let id = self.id.load(Ordering::Relaxed);
+        if id != 0 {
+            return id;
+        }
+        let fresh = next_id();
+        match self.id.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => fresh,
+            Err(given) => given,
+        }
+    }
+}
+
+/// Coroutines and plain threads share one sequence.
+pub(crate) fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl core::ops::Deref for TaskRef {
+    type Target = Header;
+    #[inline]
+    fn deref(&self) -> &Header {
+        // SAFETY: a reference is counted, so the record lives.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Clone for TaskRef {
+    #[inline]
+    fn clone(&self) -> TaskRef {
+        retain(&self.parkable);
+        TaskRef(self.0)
+    }
+}
+
+impl Drop for TaskRef {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: this is one counted reference to a coroutine's record.
+        unsafe { release(self.0.cast()) }
+    }
+}
+
+/// Counts one more reference.
+#[inline]
+pub(crate) fn retain(parkable: &Parkable) {
+    let before = parkable.refs.fetch_add(1, Ordering::Relaxed);
+    // Law 8: two thousand million handles to one coroutine are a leak; std's Arc aborts likewise.
+    if before > u32::MAX / 2 {
+        std::process::abort();
+    }
+}
+
+/// Gives one reference back; the last one frees the record (never user data: closure and result are gone by then).
+///
+/// # Safety
+/// The caller owns one counted reference and does not use it again.
+#[inline]
+pub(crate) unsafe fn release(parkable: NonNull<Parkable>) {
+    // SAFETY: the reference that the caller gives up keeps the record alive up to here.
+    if unsafe { parkable.as_ref() }.refs.fetch_sub(1, Ordering::Release) == 1 {
+        // Pairs with the other references' Release: their last uses happen before the free.
+        fence(Ordering::Acquire);
+        // SAFETY: it was the last reference; `kind` says what record begins with this prefix.
+        unsafe {
+            match parkable.as_ref().kind {
+                ParkKind::Coroutine => {
+                    let header = parkable.cast::<Header>();
+                    (header.as_ref().vtable.dealloc)(header);
+                }
+                ParkKind::Thread => drop(Box::from_raw(parkable.cast::<ThreadRecord>().as_ptr())),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// See `VTable::run`.
+unsafe fn run<F: FnOnce() -> T, T>(header: NonNull<Header>, cancelled: bool) {
+    let cell = header.cast::<TaskCell<F, T>>();
+    // SAFETY: `header` is the first field of a TaskCell<F, T>: this function stands in no other table. The caller owns the stage.
+    unsafe {
+        let stage = cell.as_ref().stage.get();
+        let closure = ManuallyDrop::take(&mut (*stage).closure);
+        let result = if cancelled {
+            match catch_unwind(AssertUnwindSafe(|| drop(closure))) {
+                Ok(()) => Err(Unwound::payload()),
+                Err(payload) => Err(payload),
+            }
+        } else {
+            catch_unwind(AssertUnwindSafe(closure))
+        };
+        (*stage).result = ManuallyDrop::new(result);
+    }
+}
+
+/// # Safety
+/// See `VTable::take_result`.
+unsafe fn take_result<F, T>(header: NonNull<Header>, into: *mut ()) {
+    let cell = header.cast::<TaskCell<F, T>>();
+    // SAFETY: the table belongs to TaskCell<F, T>; the caller owns the result and `into` has its type.
+    unsafe {
+        let result = ManuallyDrop::take(&mut (*cell.as_ref().stage.get()).result);
+        into.cast::<std::thread::Result<T>>().write(result);
+    }
+}
+
+/// # Safety
+/// See `VTable::drop_result`.
+unsafe fn drop_result<F, T>(header: NonNull<Header>) {
+    let cell = header.cast::<TaskCell<F, T>>();
+    // SAFETY: the table belongs to TaskCell<F, T>; the caller owns the result.
+    let result = unsafe { ManuallyDrop::take(&mut (*cell.as_ref().stage.get()).result) };
+    discard(result);
+}
+
+/// Drops a value that nobody will see. The panic hook has told of a panicking destructor; others go on.
+pub(crate) fn discard<V>(value: V) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        // The payload's own destructor may panic too; leaking it is the end of that chain.
+        core::mem::forget(payload);
+    }
+}
+
+/// # Safety
+/// See `VTable::dealloc`.
+unsafe fn dealloc<F, T>(header: NonNull<Header>) {
+    // SAFETY: it was allocated as Box<TaskCell<F, T>>, and the stage, a union, drops nothing.
+    drop(unsafe { Box::from_raw(header.cast::<TaskCell<F, T>>().as_ptr()) });
+}
+
+// Layout facts that others build on: the slot word keeps `address >> 4`, the join word flags in the low bits.
+const _: () = assert!(align_of::<Header>() >= 16 && align_of::<ThreadRecord>() >= 16);
+const _: () = assert!(size_of::<AtomicUsize>() == 8);

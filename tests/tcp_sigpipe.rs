@@ -1,0 +1,50 @@
+//! Writes to closed connections, in a process that SIGPIPE would kill.
+
+mod support;
+
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::net::Shutdown;
+
+use support::sockets::{kind, pair};
+use support::{LIMIT, matrix};
+
+fn let_sigpipe_kill() {
+    // SAFETY: back to the system's default for this process; no handler is involved.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Promise 2.
+#[test]
+fn a_write_to_a_connection_that_the_peer_closed_gives_broken_pipe() {
+    let_sigpipe_kill();
+    matrix(LIMIT, "writes to a closed peer", |case| {
+        let (mut ours, peer) = pair();
+        drop(peer);
+        case.run(move || {
+            assert_eq!(ours.read(&mut [0; 1]).unwrap(), 0);
+            // The first write makes the peer's kernel answer with a reset; one of the next ones meets it.
+            let result = loop {
+                let result = ours.write(b"x");
+                if result.is_err() {
+                    break result;
+                }
+            };
+            assert_eq!(kind(&result), Some(ErrorKind::BrokenPipe));
+        });
+    });
+}
+
+/// Promise 2.
+#[test]
+fn a_write_after_our_own_shutdown_gives_broken_pipe() {
+    let_sigpipe_kill();
+    matrix(LIMIT, "writes after shutdown(Write)", |case| {
+        let (mut ours, _peer) = pair();
+        case.run(move || {
+            ours.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(kind(&ours.write(b"x")), Some(ErrorKind::BrokenPipe));
+            let slices = [IoSlice::new(b"x"), IoSlice::new(b"y")];
+            assert_eq!(kind(&ours.write_vectored(&slices)), Some(ErrorKind::BrokenPipe));
+        });
+    });
+}
