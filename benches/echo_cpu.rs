@@ -44,6 +44,10 @@ struct Options {
     #[arg(long, hide = true)]
     bench: bool,
 
+    /// One short measurement of each kind, whatever runs it
+    #[arg(long)]
+    test: bool,
+
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -74,10 +78,9 @@ fn main() -> ExitCode {
 }
 
 fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
-    let rounds = options.rounds.unwrap_or(if options.bench { 5 } else { 1 });
-    let seconds = options
-        .seconds
-        .unwrap_or(if options.bench { 1.0 } else { 0.05 });
+    let quick = options.test || !options.bench;
+    let rounds = options.rounds.unwrap_or(if quick { 1 } else { 5 });
+    let seconds = options.seconds.unwrap_or(if quick { 0.05 } else { 1.0 });
     if rounds == 0 {
         return Err("no rounds to measure, expected at least 1".into());
     }

@@ -151,7 +151,12 @@ fn clients_that_fit(asked: Option<NonZeroUsize>, descriptors: usize) -> Result<u
         "{wanted} clients need {} descriptors, and the hard limit is {descriptors}",
         wanted.saturating_mul(2).saturating_add(SPARE_DESCRIPTORS),
     );
-    if asked.is_some() || fitting == 0 {
+    if fitting == 0 {
+        return Err(format!(
+            "{problem}, too low for any client; raise it (`ulimit -Hn`)"
+        ));
+    }
+    if asked.is_some() {
         return Err(format!(
             "{problem}; ask for at most {fitting}, or raise it (`ulimit -Hn`)"
         ));

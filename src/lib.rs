@@ -1,4 +1,4 @@
-//! Blocking-style code on stackful coroutines.
+#![doc = include_str!("../README.md")]
 
 pub use withy_net as net;
 pub use withy_runtime::{
@@ -12,11 +12,14 @@ pub use withy_runtime::{
 /// inside a coroutine, holds that coroutine's worker until they have ended.
 pub mod thread {
     pub use std::thread::{
-        AccessError, LocalKey, Result, Scope, ScopedJoinHandle, available_parallelism, panicking, scope,
+        AccessError, LocalKey, Result, Scope, ScopedJoinHandle, available_parallelism, panicking,
+        scope,
     };
 
     pub use withy_runtime::{
         Builder, Coroutine as Thread, CoroutineId as ThreadId, JoinHandle, current, park,
         park_timeout, sleep, spawn, yield_now,
     };
+    #[allow(deprecated, reason = "std has them too")]
+    pub use withy_runtime::{park_timeout_ms, sleep_ms};
 }

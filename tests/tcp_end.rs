@@ -37,7 +37,11 @@ fn a_reset_reaches_a_blocked_reader() {
         let fd = ours.as_raw_fd();
         let reader = case.spawn(move || {
             let result = ours.read(&mut [0; 16]);
-            assert_eq!(kind(&result), Some(ErrorKind::ConnectionReset), "{result:?}");
+            assert_eq!(
+                kind(&result),
+                Some(ErrorKind::ConnectionReset),
+                "{result:?}"
+            );
             // Once reported, the error is gone and the stream is at its end, as with std.
             assert_eq!(ours.read(&mut [0; 16]).unwrap(), 0);
         });
@@ -57,7 +61,11 @@ fn a_reset_reaches_a_blocked_writer() {
         writer.until_waiting(fd);
         reset(peer);
         let result = writer.join();
-        assert_eq!(kind(&result), Some(ErrorKind::ConnectionReset), "{result:?}");
+        assert_eq!(
+            kind(&result),
+            Some(ErrorKind::ConnectionReset),
+            "{result:?}"
+        );
     });
 }
 

@@ -44,7 +44,10 @@ fn a_write_after_our_own_shutdown_gives_broken_pipe() {
             ours.shutdown(Shutdown::Write).unwrap();
             assert_eq!(kind(&ours.write(b"x")), Some(ErrorKind::BrokenPipe));
             let slices = [IoSlice::new(b"x"), IoSlice::new(b"y")];
-            assert_eq!(kind(&ours.write_vectored(&slices)), Some(ErrorKind::BrokenPipe));
+            assert_eq!(
+                kind(&ours.write_vectored(&slices)),
+                Some(ErrorKind::BrokenPipe)
+            );
         });
     });
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
+use std::time::Duration;
 
 use withy::net::TcpStream;
 use withy::{Runtime, Steal};
@@ -14,11 +15,11 @@ pub(crate) fn start(
     spin: bool,
 ) -> io::Result<Runtime> {
     let listener = withy::net::TcpListener::from(listener);
-    let runtime = Runtime::builder()
-        .workers(workers)
-        .steal(steal)
-        .spin(spin)
-        .build()?;
+    let mut builder = Runtime::builder().workers(workers).steal(steal);
+    if !spin {
+        builder = builder.spin(Duration::ZERO);
+    }
+    let runtime = builder.build()?;
     runtime.spawn(move || {
         for stream in listener.incoming() {
             let stream = stream.expect("a bench does not run out of descriptors");

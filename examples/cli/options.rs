@@ -17,13 +17,10 @@ pub(crate) struct RuntimeOptions {
 }
 
 impl RuntimeOptions {
-    /// Makes these options those of the default runtime. Comes before the first use of withy.
+    /// Starts the default runtime as the environment says, changed by these options. Comes before
+    /// the first use of withy, which would start it with a panic where this gives an error.
     pub(crate) fn install(&self) -> io::Result<()> {
-        if self.workers.is_none() && !self.full_stealing {
-            // The default runtime then starts by itself, as the environment says.
-            return Ok(());
-        }
-        let mut builder = withy::Runtime::builder();
+        let mut builder = withy::RuntimeBuilder::from_env()?;
         if let Some(workers) = self.workers {
             builder = builder.workers(workers.get());
         }

@@ -2,8 +2,8 @@
 //!
 //! `getaddrinfo` blocks for as long as name servers please, so it must not run on a worker. Nor can just any
 //! [`ToSocketAddrs`] be taken to another thread: std does not ask it to be `Send`, and neither may we. So the types for
-//! which *std* looks names up (strings, and pairs of a string and a port) are recognised, and their owned text goes to
-//! the blocking pool; every other type runs where it is. Those of std are addresses already; an implementation of the
+//! which *std* looks names up (strings, and pairs of a string and a port) are recognised, and their text goes to the
+//! blocking pool; every other type runs where it is. Those of std are addresses already; an implementation of the
 //! user's own that looks names up itself holds its worker meanwhile, which the docs of `connect` say.
 
 use std::io;
@@ -31,19 +31,14 @@ impl Name<'_> {
         }
     }
 
-    /// Asks the system's resolver on a thread of the blocking pool; meanwhile the caller is parked.
+    /// Asks the system's resolver on a thread of the blocking pool; meanwhile the caller is parked. A plain thread
+    /// asks by itself.
     fn look_up(self) -> io::Result<std::vec::IntoIter<SocketAddr>> {
         log::trace!(target: "withy::net", "looking up {self:?}");
-        match self {
-            Name::Joined(text) => {
-                let text = text.to_owned();
-                blocking::run(move || text.to_socket_addrs())
-            }
-            Name::Pair(host, port) => {
-                let host = host.to_owned();
-                blocking::run(move || (host, port).to_socket_addrs())
-            }
-        }
+        blocking::run(|| match self {
+            Name::Joined(text) => text.to_socket_addrs(),
+            Name::Pair(host, port) => (host, port).to_socket_addrs(),
+        })
     }
 }
 

@@ -57,18 +57,16 @@ impl Socket {
         }
     }
 
-    /// Like read(2), an empty buffer gives 0 without a look at the socket; recv(2) would wait for data.
+    /// Like std's, this is recv(2), to which even an empty buffer means waiting for data.
     pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let asked = buf.len().min(TRANSFER_BYTES_MAX);
         let buf = &mut buf[..asked];
-        if buf.is_empty() {
-            return Ok(0);
-        }
         self.transfer(Direction::Read, asked, |socket| {
             interop::recv(socket, buf, MSG_DONTWAIT)
         })
     }
 
+    /// Like readv(2), slices without a byte give 0 without a look at the socket.
     pub(crate) fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let count = bufs.len().min(SLICES_MAX);
         let bufs = &mut bufs[..count];

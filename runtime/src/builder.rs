@@ -228,7 +228,13 @@ impl RuntimeBuilder {
             spin: self.spin,
             hook: self.hook,
         };
-        Runtime::start(config, workers, self.max_coroutines, self.guards, self.shutdown_limit)
+        Runtime::start(
+            config,
+            workers,
+            self.max_coroutines,
+            self.guards,
+            self.shutdown_limit,
+        )
     }
 
     /// Starts the runtime as the process's default one: what [`spawn`](crate::spawn) and [`run`](crate::run) use from a plain
@@ -246,12 +252,16 @@ fn number_from_env(name: &str) -> io::Result<Option<usize>> {
     let Some(value) = std::env::var_os(name) else {
         return Ok(None);
     };
-    value.to_str().and_then(|text| text.trim().parse().ok()).map(Some).ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("the environment variable {name} must be a whole number, got {value:?}"),
-        )
-    })
+    value
+        .to_str()
+        .and_then(|text| text.trim().parse().ok())
+        .map(Some)
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("the environment variable {name} must be a whole number, got {value:?}"),
+            )
+        })
 }
 
 impl std::fmt::Debug for RuntimeBuilder {

@@ -37,7 +37,11 @@ mod time;
 pub use builder::{RuntimeBuilder, Steal};
 pub use runtime::Runtime;
 pub use spawn::{Builder, run, spawn, spawn_local, spawn_on};
+#[allow(deprecated, reason = "std has them too")]
+pub use task::park_timeout_ms;
 pub use task::{
     Coroutine, CoroutineId, JoinHandle, current, no_park, park, park_timeout, yield_now,
 };
 pub use time::sleep;
+#[allow(deprecated, reason = "std has it too")]
+pub use time::sleep_ms;

@@ -68,9 +68,18 @@ impl Runtime {
             }));
             deques.push(deque);
         }
-        let shared = Arc::new(Shared::new(config, remotes.into(), Idle::new(workers), pool));
+        let shared = Arc::new(Shared::new(
+            config,
+            remotes.into(),
+            Idle::new(workers),
+            pool,
+        ));
         crate::stack::install(overflow_at)?;
-        let runtime = Runtime { shared, threads: Mutex::new(Vec::with_capacity(workers)), limit };
+        let runtime = Runtime {
+            shared,
+            threads: Mutex::new(Vec::with_capacity(workers)),
+            limit,
+        };
         for (index, deque) in deques.into_iter().enumerate() {
             if let Err(error) = runtime.start_worker(index, deque) {
                 // Nothing was spawned yet: the workers that did start leave at once, and are waited for here.
@@ -217,7 +226,9 @@ struct AbortOnPanic;
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("withy: a worker panicked outside any coroutine; please report this. Aborting");
+            eprintln!(
+                "withy: a worker panicked outside any coroutine; please report this. Aborting"
+            );
             std::process::abort();
         }
     }
@@ -228,8 +239,9 @@ fn overflow_at(fault: usize) -> Option<Overflow> {
     let task = context::current_task()?;
     // SAFETY: it runs on this thread, so its record is alive, and stays so until the process has aborted.
     let task: &'static crate::task::header::Header = unsafe { &*task.as_ptr().cast_const() };
-    let (low, high) = task.guard.get();
-    (low..high).contains(&fault).then(|| Overflow {
+    // SAFETY: it runs, so the cell is written; the worker that resumed it only holds on to corosensei's part.
+    let guard = unsafe { (*task.switch.get()).assume_init_ref() }.guard();
+    guard.contains(&fault).then(|| Overflow {
         name: task.spec.name.as_deref(),
         id: task.id(),
         spawned_at: task.spec.location,

@@ -49,7 +49,10 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let options = Options { target: Some(worker), ..Options::default() };
+    let options = Options {
+        target: Some(worker),
+        ..Options::default()
+    };
     spawn_here(f, options, Location::caller()).unwrap_or_else(refused)
 }
 
@@ -82,7 +85,10 @@ where
         );
     };
     worker.running_task().pinned_for_life.set(true);
-    let options = Options { local: true, ..Options::default() };
+    let options = Options {
+        local: true,
+        ..Options::default()
+    };
     // SAFETY: the closure goes to the local queue of this worker, from which nobody steals, and a local coroutine is
     // pinned in both modes: closure, locals and result live and die on this thread, or go to a handle that is
     // as little `Send` as the result.
@@ -240,7 +246,12 @@ impl<'a> Place<'a> {
         let shared = self.shared();
         let stack_size = options.stack_size.unwrap_or(shared.config.stack_size);
         self.reserve(stack_size, options.target)?;
-        let spec = Spec { name: options.name, stack_size, location, local: options.local };
+        let spec = Spec {
+            name: options.name,
+            stack_size,
+            location,
+            local: options.local,
+        };
         // One reference for the queue, one for the handle.
         let task = TaskRef::new(f, spec, Arc::as_ptr(shared), 2);
         // SAFETY: the second reference.
@@ -308,11 +319,7 @@ where
 }
 
 /// `run` in a given runtime.
-pub(crate) fn run_in<F, T>(
-    shared: &Arc<Shared>,
-    f: F,
-    location: &'static Location<'static>,
-) -> T
+pub(crate) fn run_in<F, T>(shared: &Arc<Shared>, f: F, location: &'static Location<'static>) -> T
 where
     F: FnOnce() -> T + Send,
     T: Send,
@@ -336,7 +343,9 @@ struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {
     fn drop(&mut self) {
-        eprintln!("withy: the wait for a coroutine that borrows from its caller was unwound. Aborting");
+        eprintln!(
+            "withy: the wait for a coroutine that borrows from its caller was unwound. Aborting"
+        );
         std::process::abort();
     }
 }

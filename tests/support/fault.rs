@@ -27,8 +27,15 @@ pub(crate) fn in_child(name: &str) -> bool {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(output.status.success(), "the child failed: {}\n{text}", output.status);
-    assert!(text.contains("1 passed"), "no test of that name ran: {name}\n{text}");
+    assert!(
+        output.status.success(),
+        "the child failed: {}\n{text}",
+        output.status
+    );
+    assert!(
+        text.contains("1 passed"),
+        "no test of that name ran: {name}\n{text}"
+    );
     false
 }
 
@@ -51,8 +58,9 @@ pub(crate) fn fail_accept(error: i32, times: usize) {
 pub(crate) fn trap_accept() {
     const FLAGS_OFFSET: u32 = std::mem::offset_of!(libc::seccomp_data, args) as u32 + 3 * 8;
     let load = |offset: u32| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0);
-    let unless_skip =
-        |value: u32, skip: u8| statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, 0, skip);
+    let unless_skip = |value: u32, skip: u8| {
+        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, 0, skip)
+    };
     let answer = |action: u32| statement(libc::BPF_RET | libc::BPF_K, action, 0, 0);
     let mut filter = [
         load(std::mem::offset_of!(libc::seccomp_data, nr) as u32),
@@ -63,22 +71,37 @@ pub(crate) fn trap_accept() {
         answer(libc::SECCOMP_RET_TRAP),
         answer(libc::SECCOMP_RET_ALLOW),
     ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_mut_ptr(),
+    };
     // SAFETY: the handler is async-signal-safe (atomics and system calls), and the filter outlives its installation,
     // which copies it.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = answer_call as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        assert_eq!(libc::sigaction(libc::SIGSYS, &raw const action, std::ptr::null_mut()), 0);
+        assert_eq!(
+            libc::sigaction(libc::SIGSYS, &raw const action, std::ptr::null_mut()),
+            0
+        );
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        let set = libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program);
+        let set = libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const program,
+        );
         assert_eq!(set, 0, "seccomp: {}", std::io::Error::last_os_error());
     }
 }
 
 fn statement(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt, jf, k }
+    libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    }
 }
 
 extern "C" fn answer_call(
@@ -88,7 +111,9 @@ extern "C" fn answer_call(
 ) {
     CALLS.fetch_add(1, Ordering::SeqCst);
     let failing = FAILURES_LEFT
-        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+            left.checked_sub(1)
+        })
         .is_ok();
     // SAFETY: the kernel passes the interrupted context, ours to change until we return; in it are the arguments of
     // the trapped call, and its result register is what the caller reads. errno is put back, since this may interrupt

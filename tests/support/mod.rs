@@ -6,6 +6,7 @@ pub(crate) mod fault;
 pub(crate) mod sockets;
 
 use std::cell::Cell;
+use std::io::{self, Write};
 use std::os::fd::RawFd;
 use std::sync::mpsc;
 use std::thread;
@@ -23,7 +24,8 @@ pub(crate) fn within<T>(limit: Duration, what: &str, test: impl FnOnce() -> T) -
     let text = format!("watchdog: waited {limit:?} for {what}");
     let watchdog = thread::spawn(move || {
         if timer.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("{text}");
+            // Not `eprintln!`, which the test harness would capture and lose.
+            let _ = writeln!(io::stderr(), "{text}");
             std::process::abort();
         }
     });
@@ -53,7 +55,11 @@ pub(crate) struct Case {
 impl Case {
     /// A case of its own, for tests that need one runtime only.
     pub(crate) fn new(workers: usize, full_stealing: bool, callers: Callers) -> Case {
-        Case { runtime: runtime(workers, full_stealing), callers, spawned: Cell::new(0) }
+        Case {
+            runtime: runtime(workers, full_stealing),
+            callers,
+            spawned: Cell::new(0),
+        }
     }
 
     /// Starts a caller of this case's sort.
@@ -154,12 +160,18 @@ pub(crate) fn runtime(workers: usize, full_stealing: bool) -> Runtime {
     } else {
         Steal::fresh()
     };
-    Runtime::builder().workers(workers).steal(steal).build().expect("a runtime can be built")
+    Runtime::builder()
+        .workers(workers)
+        .steal(steal)
+        .build()
+        .expect("a runtime can be built")
 }
 
 /// How many epoll instances of this process watch `fd`.
 pub(crate) fn pollers_of(fd: RawFd) -> usize {
-    let Ok(infos) = std::fs::read_dir("/proc/self/fdinfo") else { return 0 };
+    let Ok(infos) = std::fs::read_dir("/proc/self/fdinfo") else {
+        return 0;
+    };
     infos
         .flatten()
         // A descriptor that was closed meanwhile watches nothing.
@@ -184,6 +196,7 @@ fn sleeps(thread: libc::pid_t) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat"));
     // An ended thread waits for nothing; the caller goes on to join it.
     stat.map_or(true, |stat| {
-        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
     })
 }

@@ -19,21 +19,29 @@ pub(crate) fn pair() -> (TcpStream, std::net::TcpStream) {
 pub(crate) fn narrow_pair() -> (TcpStream, std::net::TcpStream) {
     // The window is settled at the handshake, from the listener's buffer.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    SockRef::from(&listener).set_recv_buffer_size(4096).expect("the size can be set");
+    SockRef::from(&listener)
+        .set_recv_buffer_size(4096)
+        .expect("the size can be set");
     let addr = listener.local_addr().expect("a listener has an address");
     let peer = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
         .expect("a descriptor is free");
-    peer.set_recv_buffer_size(4096).expect("the size can be set");
-    peer.set_send_buffer_size(4096).expect("the size can be set");
+    peer.set_recv_buffer_size(4096)
+        .expect("the size can be set");
+    peer.set_send_buffer_size(4096)
+        .expect("the size can be set");
     peer.connect(&addr.into()).expect("the backlog has room");
     let (ours, _) = listener.accept().expect("a connection is in the backlog");
-    SockRef::from(&ours).set_send_buffer_size(4096).expect("the size can be set");
+    SockRef::from(&ours)
+        .set_send_buffer_size(4096)
+        .expect("the size can be set");
     (ours, peer.into())
 }
 
 /// Closes the stream with a reset.
 pub(crate) fn reset(stream: std::net::TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger can be set");
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .expect("linger can be set");
     drop(stream);
 }
 
@@ -46,7 +54,9 @@ pub(crate) fn fill(buf: &mut [u8], offset: u64) {
 
 /// Whether `buf` holds what [`fill`] would put there.
 pub(crate) fn is_filled(buf: &[u8], offset: u64) -> bool {
-    buf.iter().enumerate().all(|(index, byte)| *byte == byte_at(offset + index as u64))
+    buf.iter()
+        .enumerate()
+        .all(|(index, byte)| *byte == byte_at(offset + index as u64))
 }
 
 fn byte_at(offset: u64) -> u8 {

@@ -79,7 +79,7 @@ impl TcpStream {
     ///
     /// # Differences from std
     ///
-    /// It is what was set, to the nanosecond; the kernel rounds, and takes `Duration::MAX` for `None`.
+    /// It is what was set, to the nanosecond, where the kernel rounds. More than 500 years are `None`.
     ///
     /// # Examples
     ///

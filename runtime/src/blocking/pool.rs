@@ -51,8 +51,9 @@ struct State {
 
 /// Runs `f` on a thread that may block, and waits for its value. A plain thread runs it itself.
 ///
-/// The caller waits to the end, so `f` may borrow; for the same reason it cannot be cancelled meanwhile. At most 512 run
-/// at a time, further ones wait for their turn. When no thread can be started and none is alive, `f` blocks the caller's worker instead.
+/// The caller waits to the end, so `f` may borrow; for the same reason it cannot be cancelled meanwhile. At most 512
+/// run at a time, further ones wait for their turn. When no thread can be started and none is alive, `f` blocks the
+/// caller's worker instead.
 ///
 /// # Panics
 /// If `f` does, with its payload. In a region where parking is forbidden (`no_park`), after `f` has run.
@@ -61,8 +62,8 @@ pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
         return f();
     }
     let job = Job::new(f);
-    // SAFETY: this function neither returns nor unwinds before `wait` has seen the job's end, nor moves `job` or touches its
-    // state until then.
+    // SAFETY: this function neither returns nor unwinds before `wait` has seen the job's end, nor moves `job` or
+    // touches its state until then.
     POOL.submit(unsafe { job.as_ref() });
     job.wait();
     job.into_value()
@@ -91,8 +92,9 @@ impl Pool {
         }
     }
 
-    /// After a failed start: the queue is left to the other threads, if there are any. `threads` counts starts that may
-    /// fail yet, too; so the last of them to fail finds itself alone, and serves the queue on its caller's thread.
+    /// After a failed start: the queue is left to the other threads, if there are any. `threads` counts starts that
+    /// may fail yet, too; so the last of them to fail finds itself alone, and serves the queue on its caller's
+    /// thread.
     #[cold]
     fn do_without(&self, error: &io::Error) {
         log::warn!(

@@ -74,8 +74,8 @@ impl Driver {
         &self.slots
     }
 
-    /// Waits until there is an event, a [`wake`](Driver::wake), a signal, or `timeout` has passed (zero: just looks), and unparks whom
-    /// the events concern. Gives the number of events of sockets; so 0 after a mere `wake`.
+    /// Waits until there is an event, a [`wake`](Driver::wake), a signal, or `timeout` has passed (zero: just looks),
+    /// and unparks whom the events concern. Gives the number of events of sockets; so 0 after a mere `wake`.
     ///
     /// # Errors
     /// Those of epoll_wait(2) but EINTR: none that can happen with a live epoll instance.
@@ -98,7 +98,8 @@ impl Driver {
         }
     }
 
-    /// For shutdown: whoever waits on this driver is woken, and registers elsewhere; whoever comes later gets an error.
+    /// For shutdown: whoever waits on this driver is woken, and registers elsewhere; whoever comes later gets an
+    /// error.
     pub(crate) fn close_all(&self) {
         self.slots.close_all(wake);
     }
@@ -106,8 +107,8 @@ impl Driver {
     /// Adds a descriptor, for both directions and for priority data, edge-triggered.
     ///
     /// # Errors
-    /// After [`close_all`](Driver::close_all); if the kernel is out of memory, the user out of watches (ENOSPC), or the descriptor is of a
-    /// kind that is always ready (EPERM).
+    /// After [`close_all`](Driver::close_all); if the kernel is out of memory, the user out of watches (ENOSPC), or
+    /// the descriptor is of a kind that is always ready (EPERM).
     pub(super) fn add(&self, fd: RawFd, read: Beginning, write: Beginning) -> io::Result<Token> {
         let token = self.slots.acquire(read, write)?;
         self.used.store(true, Ordering::Relaxed);

@@ -31,7 +31,6 @@ pub(super) struct Interest {
 }
 
 /// Where the current slot belongs.
-#[derive(Default)]
 struct Place {
     driver: Weak<Driver>,
     /// `None` while there is no slot.
@@ -71,7 +70,12 @@ impl Interest {
         Interest {
             fd,
             token: AtomicU64::new(Token::NONE.bits()),
-            place: Mutex::default(),
+            place: Mutex::new(Place {
+                driver: Weak::new(),
+                slots: None,
+                moved: false,
+                carried: [Carried::NONE; 2],
+            }),
             lanes: Default::default(),
         }
     }
@@ -106,8 +110,8 @@ impl Interest {
         }
     }
 
-    /// Registers the descriptor with the caller's driver, for a caller that waits for `direction`, and for whom `stale` is the
-    /// token that is no longer good. Nothing happens if it was replaced meanwhile.
+    /// Registers the descriptor with the caller's driver, for a caller that waits for `direction`, and for whom
+    /// `stale` is the token that is no longer good. Nothing happens if it was replaced meanwhile.
     ///
     /// # Errors
     /// Those of `Driver::add`.
@@ -193,8 +197,7 @@ impl Interest {
 
 impl Drop for Interest {
     fn drop(&mut self) {
-        let mut place = std::mem::take(self.place.get_mut());
-        self.leave(&mut place);
+        self.leave(&mut self.place.lock());
     }
 }
 

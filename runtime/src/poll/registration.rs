@@ -22,8 +22,8 @@ pub enum Direction {
 /// An open descriptor, together with where its readiness is told.
 ///
 /// Coroutines that must wait on it park; plain threads wait in poll(2). Shared by reference: any number of callers
-/// may use it at the same time, in both directions. It belongs to no runtime: a coroutine that has to wait registers it with the
-/// netpoller of its worker, and it moves along when it is mostly used elsewhere.
+/// may use it at the same time, in both directions. It belongs to no runtime: a coroutine that has to wait registers
+/// it with the netpoller of its worker, and it moves along when it is mostly used elsewhere.
 pub struct Registration {
     nonblocking: AtomicBool,
     // Before `fd`, for fields are dropped in this order: a descriptor is deregistered before it is closed.
@@ -60,15 +60,17 @@ impl Registration {
 
     /// Does `op`, and waits for `direction` as often as it gives `WouldBlock`.
     ///
-    /// `op` must not block: the descriptor is `O_NONBLOCK`, or the call says `MSG_DONTWAIT`. It is called again when it is interrupted.
-    /// `drained` says whether a transfer proves that the kernel has nothing more (no more room), which saves the call that would
-    /// show it: a short one on a stream. It is not trusted once the peer has hung up or urgent data was seen.
+    /// `op` must not block: the descriptor is `O_NONBLOCK`, or the call says `MSG_DONTWAIT`. It is called again when
+    /// it is interrupted. `drained` says whether a transfer proves that the kernel has nothing more (no more room),
+    /// which saves the call that would show it: a short one on a stream. It is not trusted once the peer has hung up
+    /// or urgent data was seen.
     ///
     /// From a coroutine this is a blocking call: it may unwind.
     ///
     /// # Errors
-    /// Those of `op`. `WouldBlock` in non-blocking mode, or past the direction's timeout, as std has it on Linux. What goes wrong at the
-    /// registration (out of memory or of watches, the runtime has shut down). `TimedOut` if it would have to wait in a coroutine that unwinds from a cancellation.
+    /// Those of `op`. `WouldBlock` in non-blocking mode, or past the direction's timeout, as std has it on Linux.
+    /// What goes wrong at the registration (out of memory or of watches, the runtime has shut down). `TimedOut` if it
+    /// would have to wait in a coroutine that unwinds from a cancellation.
     #[inline]
     pub fn io<T>(
         &self,
@@ -101,8 +103,9 @@ impl Registration {
         })
     }
 
-    /// Limits how long [`io`](Registration::io) waits in `direction`, for all who share this registration. Those who wait now are bound
-    /// by it too, counted from now. `None`, and durations beyond 500 years, are no limit; zero is a nanosecond.
+    /// Limits how long [`io`](Registration::io) waits in `direction`, for all who share this registration. Those who
+    /// wait now are bound by it too, counted from now. `None`, and durations beyond 500 years, are no limit; zero is
+    /// a nanosecond.
     pub fn set_timeout(&self, direction: Direction, timeout: Option<Duration>) {
         let timeout_ns = timeout.map_or(0, |timeout| {
             u64::try_from(timeout.as_nanos().max(1)).unwrap_or(0)
@@ -116,7 +119,8 @@ impl Registration {
         self.interest.lane(direction).timeout()
     }
 
-    /// In non-blocking mode [`io`](Registration::io) makes its system call and gives `WouldBlock` instead of waiting. Those who wait now go on waiting.
+    /// In non-blocking mode [`io`](Registration::io) makes its system call and gives `WouldBlock` instead of waiting.
+    /// Those who wait now go on waiting.
     pub fn set_nonblocking(&self, nonblocking: bool) {
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
     }

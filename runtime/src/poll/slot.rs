@@ -51,12 +51,17 @@ pub(crate) struct Beginning {
 }
 
 /// HUP and PRI of a word, for the descriptor's next slot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Carried(u64);
 
 /// A value that a [`Word`] had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Snapshot(u64);
+
+impl Carried {
+    /// Nothing is known.
+    pub(crate) const NONE: Carried = Carried(0);
+}
 
 impl Snapshot {
     #[inline]
@@ -207,7 +212,8 @@ impl Word {
         self.take(|old| old | signal.0)
     }
 
-    /// Out with the waiter, who must be woken to look at its deadline again; whoever is about to announce itself fails.
+    /// Out with the waiter, who must be woken to look at its deadline again; whoever is about to announce itself
+    /// fails.
     #[must_use]
     pub(crate) fn interrupt(&self) -> Option<Waiter> {
         self.take(|old| old)
@@ -237,7 +243,8 @@ impl Word {
 
     /// A new life. Nobody but the driver that owns the slot may call this, on a retired slot.
     fn begin(&self, beginning: Beginning) {
-        let tick = (self.load().0 & !(TICK - 1)).wrapping_add(TICK);
+        // The tick goes on from the life before, whose `close` has bumped it: no value of that life comes back.
+        let tick = self.load().0 & !(TICK - 1);
         let ready = if beginning.ready { READY } else { 0 };
         let lobby = if beginning.lobby { LOBBY } else { 0 };
         // Release: who sees the new life sees its generation, and the registration's token gone (G2).
@@ -302,17 +309,18 @@ impl Slot {
         }
     }
 
-    /// To be compared after a word was loaded (G2).
+    /// To be compared after a word was loaded (G2). Acquire: a later life's comes with the news that the
+    /// registration's token is gone.
     #[inline]
     pub(crate) fn generation(&self) -> u32 {
-        self.generation.load(Ordering::Relaxed)
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Begins a new life on `driver`, which owns this retired slot, and gives its generation.
     pub(crate) fn begin(&self, driver: u32, read: Beginning, write: Beginning) -> u32 {
         let generation = self.generation().wrapping_add(1);
-        // Before the words: see their release.
-        self.generation.store(generation, Ordering::Relaxed);
+        // Before the words, whose release carries it. Release of its own: pairs with the acquire in `generation`.
+        self.generation.store(generation, Ordering::Release);
         self.driver.store(driver, Ordering::Relaxed);
         self.foreign_waits.store(0, Ordering::Relaxed);
         self.read.begin(read);
@@ -320,8 +328,8 @@ impl Slot {
         generation
     }
 
-    /// Notes a wait on `driver`'s worker; gives how many in a row there were on workers of other drivers. The count is a hint: lost
-    /// updates do no harm.
+    /// Notes a wait on `driver`'s worker; gives how many in a row there were on workers of other drivers. The count
+    /// is a hint: lost updates do no harm.
     #[inline]
     pub(crate) fn note_wait(&self, driver: u32) -> u32 {
         if self.driver.load(Ordering::Relaxed) == driver {

@@ -19,7 +19,10 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new() -> Budget {
-        Budget { calls: Cell::new(CALLS_MAX), started: Cell::new(None) }
+        Budget {
+            calls: Cell::new(CALLS_MAX),
+            started: Cell::new(None),
+        }
     }
 
     #[inline]

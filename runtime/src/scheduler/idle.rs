@@ -74,7 +74,8 @@ impl Idle {
         self.sleepers.with(|sleepers| {
             sleepers.push(me);
             let searcher = if searching { ONE_SEARCHING } else { 0 };
-            self.counts.fetch_add(ONE_SLEEPING.wrapping_sub(searcher), Ordering::SeqCst);
+            self.counts
+                .fetch_add(ONE_SLEEPING.wrapping_sub(searcher), Ordering::SeqCst);
         });
         // Before the caller's look at the queues: pairs with the fence of `worker_to_wake`.
         fence(Ordering::SeqCst);
@@ -82,14 +83,15 @@ impl Idle {
 
     /// Worker `me` is awake again.
     pub(crate) fn wake(&self, me: usize) -> Woken {
-        self.sleepers.with(|sleepers| match sleepers.iter().position(|&s| s == me) {
-            Some(at) => {
-                sleepers.remove(at);
-                self.counts.fetch_sub(ONE_SLEEPING, Ordering::SeqCst);
-                Woken::Itself
-            }
-            None => Woken::ToSearch,
-        })
+        self.sleepers
+            .with(|sleepers| match sleepers.iter().position(|&s| s == me) {
+                Some(at) => {
+                    sleepers.remove(at);
+                    self.counts.fetch_sub(ONE_SLEEPING, Ordering::SeqCst);
+                    Woken::Itself
+                }
+                None => Woken::ToSearch,
+            })
     }
 
     /// After movable work was made visible: the sleeper that the caller must wake, if nobody searches. It is counted

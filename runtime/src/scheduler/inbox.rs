@@ -20,7 +20,9 @@ pub(crate) struct Inbox<N> {
 
 impl<N: Linked> Inbox<N> {
     pub(crate) fn new() -> Inbox<N> {
-        Inbox { newest: AtomicPtr::new(ptr::null_mut()) }
+        Inbox {
+            newest: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 
     /// Hands over a node.
@@ -31,7 +33,9 @@ impl<N: Linked> Inbox<N> {
         let mut newest = self.newest.load(Ordering::Relaxed);
         loop {
             // SAFETY: valid by the caller's promise, and its link is ours until it is in the list.
-            unsafe { node.as_ref() }.next().store(newest, Ordering::Relaxed);
+            unsafe { node.as_ref() }
+                .next()
+                .store(newest, Ordering::Relaxed);
             // Release: the taker sees the link and all that was done before.
             match self.newest.compare_exchange_weak(
                 newest,
@@ -63,7 +67,10 @@ impl<N: Linked> Inbox<N> {
             next.store(oldest, Ordering::Relaxed);
             oldest = node.as_ptr();
         }
-        Taken { next: oldest, nodes: PhantomData }
+        Taken {
+            next: oldest,
+            nodes: PhantomData,
+        }
     }
 }
 

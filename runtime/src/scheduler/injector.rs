@@ -23,14 +23,18 @@ struct Queue {
 impl Injector {
     pub(crate) fn new() -> Injector {
         Injector {
-            queue: Mutex::new(Queue { tasks: VecDeque::new(), closed: false }),
+            queue: Mutex::new(Queue {
+                tasks: VecDeque::new(),
+                closed: false,
+            }),
             len: AtomicUsize::new(0),
         }
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0
+        // Acquire: whoever finds it empty finds what was moved from here in the mover's deque.
+        self.len.load(Ordering::Acquire) == 0
     }
 
     /// Queues a coroutine; gives it back when the runtime has ended.
@@ -62,7 +66,9 @@ impl Injector {
                 None => break,
             }
         }
-        self.len.store(queue.tasks.len(), Ordering::Relaxed);
+        // Release: a worker about to sleep looks here first and at the deques second; it must not find both empty
+        // while `take` moves work from one to the other.
+        self.len.store(queue.tasks.len(), Ordering::Release);
     }
 
     /// For the end of the runtime: closes it if it is empty and `also` agrees.

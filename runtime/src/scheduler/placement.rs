@@ -26,7 +26,10 @@ pub(crate) struct Placement {
 
 impl Placement {
     pub(crate) fn new() -> Placement {
-        Placement { until_look: Cell::new(0), keep_up_to: Cell::new(0) }
+        Placement {
+            until_look: Cell::new(0),
+            keep_up_to: Cell::new(0),
+        }
     }
 
     /// The worker that should start the next fresh coroutine instead of worker `me`, if any.

@@ -1,4 +1,6 @@
-//! A worker's own queue: a ring of started, pinned coroutines and the LIFO slot in front of it.
+//! A worker's own queue: a ring of started, pinned coroutines and the LIFO slot in front of it. With one worker, from which
+//! nobody steals, also the ring of fresh (or movable) ones, which otherwise lie in the deque: a plain ring has no locked
+//! instructions.
 
 use std::collections::VecDeque;
 
@@ -12,6 +14,8 @@ const LIFO_STREAK_MAX: u8 = 3;
 pub(crate) struct LocalQueue {
     /// Bounded by the worker's live coroutines: each is in it once (law 8).
     ring: VecDeque<TaskRef>,
+    /// Bounded like the ring, and by reservations.
+    unshared: VecDeque<TaskRef>,
     /// What the running coroutine woke last: its data is warm.
     lifo: Option<TaskRef>,
     lifo_streak: u8,
@@ -19,7 +23,12 @@ pub(crate) struct LocalQueue {
 
 impl LocalQueue {
     pub(crate) fn new() -> LocalQueue {
-        LocalQueue { ring: VecDeque::with_capacity(256), lifo: None, lifo_streak: 0 }
+        LocalQueue {
+            ring: VecDeque::with_capacity(256),
+            unshared: VecDeque::new(),
+            lifo: None,
+            lifo_streak: 0,
+        }
     }
 
     #[inline]
@@ -53,8 +62,20 @@ impl LocalQueue {
         self.ring.pop_front()
     }
 
+    /// Queues what would lie in the deque if there were anyone to steal it.
+    #[inline]
+    pub(crate) fn push_unshared(&mut self, task: TaskRef) {
+        self.unshared.push_back(task);
+    }
+
+    #[inline]
+    pub(crate) fn pop_unshared(&mut self) -> Option<TaskRef> {
+        self.lifo_streak = 0;
+        self.unshared.pop_front()
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.ring.is_empty() && self.lifo.is_none()
+        self.ring.is_empty() && self.unshared.is_empty() && self.lifo.is_none()
     }
 }

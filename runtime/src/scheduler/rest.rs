@@ -24,8 +24,10 @@ pub(crate) struct Rest {
     /// Counted as a searcher in `Idle`.
     searching: Cell<bool>,
     spinner: Spinner,
-    /// When the shared stacks want attention; only worker 0 sees to it.
+    /// When unused stacks want attention.
     stacks_due: Cell<Option<Instant>>,
+    /// Coroutines have ended here since, so there may be unused stacks.
+    stacks_used: Cell<bool>,
 }
 
 impl Rest {
@@ -34,10 +36,12 @@ impl Rest {
             searching: Cell::new(false),
             spinner: Spinner::new(spin_limit),
             stacks_due: Cell::new(None),
+            stacks_used: Cell::new(false),
         }
     }
 
     /// Finds work or sleeps until there may be some.
+    #[inline(never)]
     pub(crate) fn rest(&self, worker: &Worker) -> Rested {
         worker.notice_stop();
         worker.open_inbox();
@@ -82,9 +86,12 @@ impl Rest {
         // Announce first, look again second, wait third.
         worker.remote().asleep.set();
         if shared.workers() > 1 {
-            shared.idle.sleep(worker.index(), self.searching.replace(false));
+            shared
+                .idle
+                .sleep(worker.index(), self.searching.replace(false));
         }
-        let ended = !worker.has_work() && self.wait(worker);
+        // The wake-up that came with a stop may have ended a look of the spin instead, so the stop is looked for, too.
+        let ended = !worker.has_work() && !worker.has_unnoticed_stop() && self.wait(worker);
         worker.remote().asleep.clear();
         if shared.workers() > 1 && shared.idle.wake(worker.index()) == Woken::ToSearch {
             self.searching.set(true);
@@ -108,18 +115,32 @@ impl Rest {
     }
 
     fn timeout(&self, worker: &Worker) -> Option<Duration> {
-        let mut until = worker.timers().next();
-        if worker.index() == 0 && worker.shared().pool.has_surplus() {
-            self.maintain_stacks(worker, Instant::now());
-            until = [until, self.stacks_due.get()].into_iter().flatten().min();
+        let timer = worker.timers().next();
+        let stacks_idle = !self.stacks_used.get() && self.stacks_due.get().is_none();
+        if timer.is_none() && stacks_idle {
+            // The usual case reads no clock.
+            return None;
         }
-        until.map(|at| at.saturating_duration_since(Instant::now()))
+        let now = Instant::now();
+        self.maintain_stacks(worker, now);
+        let until = [timer, self.stacks_due.get()].into_iter().flatten().min();
+        until.map(|at| at.saturating_duration_since(now))
     }
 
-    /// Gives surplus stacks back to the kernel, little by little.
+    /// Gives memory of unused stacks back to the kernel, little by little.
     pub(crate) fn maintain_stacks(&self, worker: &Worker, now: Instant) {
-        if self.stacks_due.get().is_none_or(|due| due <= now) {
-            self.stacks_due.set(worker.shared().pool.maintain(now));
+        let due = match self.stacks_due.get() {
+            Some(due) => due <= now,
+            None => self.stacks_used.replace(false),
+        };
+        if due {
+            self.stacks_due.set(worker.maintain_stacks(now));
         }
+    }
+
+    /// A coroutine has ended here.
+    #[inline]
+    pub(crate) fn note_end(&self) {
+        self.stacks_used.set(true);
     }
 }

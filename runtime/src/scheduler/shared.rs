@@ -167,7 +167,9 @@ pub(crate) fn schedule(task: TaskRef) {
     let shared = unsafe { &*task.shared };
     let movable = shared.config.steal_started && !task.pinned.get();
     match context::current_worker() {
-        Some(worker) if ptr::eq(&raw const **worker.shared(), shared) => schedule_on(worker, task, movable),
+        Some(worker) if ptr::eq(&raw const **worker.shared(), shared) => {
+            schedule_on(worker, task, movable)
+        }
         _ => {
             // Once it is queued it may run and end, and its workers exit: hold their runtime to the end of this call.
             // SAFETY: `shared` came from an Arc that a worker holds, see above.

@@ -12,8 +12,8 @@
 //! A coroutine that does not end keeps its worker from arriving, and so keeps all of them: they go on serving it, and
 //! leave when it ends after all. `Runtime::shutdown` stops waiting at its limit and says so (law 4).
 
-use crate::atomic::{AtomicBool, AtomicUsize, Lock, Ordering};
-use crate::scheduler::{Shared, schedule};
+use crate::atomic::{AtomicBool, AtomicUsize, Lock, Ordering, fence};
+use crate::scheduler::{Remote, Shared, schedule};
 use crate::task::header::TaskRef;
 use crate::task::park::Unparker;
 use crate::task::state::Notify;
@@ -37,7 +37,11 @@ impl Ending {
         Ending {
             stopping: AtomicBool::new(false),
             exited: AtomicUsize::new(0),
-            state: Lock::new(EndingState { arrived: 0, ended: false, waiters: Vec::new() }),
+            state: Lock::new(EndingState {
+                arrived: 0,
+                ended: false,
+                waiters: Vec::new(),
+            }),
         }
     }
 
@@ -109,6 +113,17 @@ impl Shared {
         })
     }
 
+    /// Full stealing: a coroutine of the live list of `remote`'s worker has ended on another worker. If it was the
+    /// last one that kept that worker from arriving, the worker may have gone to sleep before: it must look again.
+    pub(super) fn ended_elsewhere(&self, remote: &Remote) {
+        // Between the count and the looks at both flags: pairs with the fence of `SleepFlag::set`, after which the
+        // worker reads the count (`has_drained`). Either it reads zero, or we see that it stops and sleeps.
+        fence(Ordering::SeqCst);
+        if self.ending.is_stopping() && remote.load() == 0 {
+            remote.wake_if_asleep();
+        }
+    }
+
     /// Unfinished coroutines, as far as workers know of them.
     pub(crate) fn unfinished(&self) -> usize {
         self.remotes.iter().map(|remote| remote.load()).sum()
@@ -123,7 +138,7 @@ pub(super) fn cancel_all(shared: &Shared, index: usize) {
     }
     // Waking one may take a lock or wake a worker: do it after the list's lock is free.
     let mut woken = Vec::new();
-    // SAFETY: called by the list's worker; nothing enters or leaves a list meanwhile.
+    // SAFETY: called by the list's worker, or in full stealing; nothing enters or leaves a list meanwhile.
     unsafe {
         shared.remotes[index].list.for_each(|task| {
             if task.state.cancel() == Notify::Schedule {
@@ -133,4 +148,14 @@ pub(super) fn cancel_all(shared: &Shared, index: usize) {
         });
     }
     woken.into_iter().for_each(schedule);
+}
+
+/// Tells those on worker `index`, the caller, again that could not unwind because a neighbour did. In full stealing
+/// they may stand in any worker's list.
+pub(super) fn cancel_withheld(shared: &Shared, index: usize) {
+    if shared.config.steal_started {
+        (0..shared.workers()).for_each(|index| cancel_all(shared, index));
+    } else {
+        cancel_all(shared, index);
+    }
 }

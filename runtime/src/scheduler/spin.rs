@@ -58,7 +58,12 @@ pub(crate) struct Spinner {
 
 impl Spinner {
     pub(crate) fn new(limit: Duration) -> Spinner {
-        Spinner { limit, skip: Cell::new(0), wanted: Cell::new(0), fruitless: Cell::new(0) }
+        Spinner {
+            limit,
+            skip: Cell::new(0),
+            wanted: Cell::new(0),
+            fruitless: Cell::new(0),
+        }
     }
 
     /// Spins for a while if experience speaks for it. True: there may be work.

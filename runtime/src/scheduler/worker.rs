@@ -17,14 +17,19 @@ use crate::scheduler::queue::LocalQueue;
 use crate::scheduler::rest::{Rest, Rested};
 use crate::scheduler::shared::Remote;
 use crate::scheduler::{Shared, shutdown};
-use crate::stack::{Stack, StackCache, StackSize};
+use crate::stack::{StackCache, StackSize};
 use crate::task::header::{Header, TaskRef};
-use crate::task::state::{Begin, Park};
+use crate::task::join;
+use crate::task::records::Records;
+use crate::task::state::Park;
 use crate::time::Timers;
 
 /// The injector, the inbox, the timers and the netpoller come first at every so manieth run.
 const TURN_RUNS_MAX: u32 = 61;
-/// Or after so much time: the number of runs between turns shrinks when runs are long.
+/// Local queue and deque take turns of so many runs: singly, a coroutine that joins a batch of children would be woken
+/// by each (measured: 300 instructions a child).
+const QUEUE_RUNS: i32 = 16;
+/// Turns come after so much time, too: the number of runs between turns shrinks when runs are long.
 const TURN_TIME: Duration = Duration::from_micros(200);
 
 /// The part of a worker that only its thread touches.
@@ -35,16 +40,21 @@ pub(crate) struct Worker {
     /// Fresh coroutines; in full stealing, all that may move.
     deque: Deque<TaskRef>,
     stacks: UnsafeCell<StackCache>,
+    records: UnsafeCell<Records>,
     /// The coroutine that runs; null on the worker's own stack.
     current: Cell<Option<NonNull<Header>>>,
     budget: Budget,
     placement: Placement,
     rest: Rest,
     turn: Turn,
-    /// Local queue and deque take turns.
-    deque_next: Cell<bool>,
+    /// Nobody steals: the deque stays unused.
+    alone: bool,
+    /// Local queue and deque take turns: runs left to the one, then to the other.
+    deque_runs: Cell<i32>,
     /// Has told all its coroutines to unwind.
     cancelled_all: Cell<bool>,
+    /// Some could not, since a neighbour was unwinding: they must be told again.
+    withheld: Cell<bool>,
 }
 
 /// When the netpoller and the others have their turn.
@@ -55,6 +65,15 @@ struct Turn {
     last: Cell<Option<Instant>>,
 }
 
+impl Turn {
+    /// A coroutine ran for its whole budget: sixty more of that length are too long for whoever waits outside.
+    fn end_early(&self) {
+        self.runs
+            .set((self.runs.get() - self.runs_left.get()).max(1));
+        self.runs_left.set(0);
+    }
+}
+
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, index: usize, deque: Deque<TaskRef>) -> Worker {
         Worker {
@@ -62,6 +81,7 @@ impl Worker {
             local: UnsafeCell::new(LocalQueue::new()),
             deque,
             stacks: UnsafeCell::new(StackCache::new(shared.pool.clone())),
+            records: UnsafeCell::new(Records::new()),
             current: Cell::new(None),
             budget: Budget::new(),
             placement: Placement::new(),
@@ -71,8 +91,10 @@ impl Worker {
                 runs: Cell::new(TURN_RUNS_MAX),
                 last: Cell::new(None),
             },
-            deque_next: Cell::new(false),
+            alone: shared.workers() == 1,
+            deque_runs: Cell::new(0),
             cancelled_all: Cell::new(false),
+            withheld: Cell::new(false),
             shared,
         }
     }
@@ -86,6 +108,7 @@ impl Worker {
         });
     }
 
+    #[inline]
     fn next_or_rest(&self) -> Option<TaskRef> {
         loop {
             let found = match self.next() {
@@ -118,17 +141,27 @@ impl Worker {
             return Some(task);
         }
         // In turn, so that neither new nor woken work starves.
-        let deque_first = self.deque_next.replace(!self.deque_next.get());
-        if deque_first {
-            self.pop_deque().or_else(|| self.with_local(LocalQueue::pop))
+        let turn = self.deque_runs.get();
+        self.deque_runs.set(if turn == QUEUE_RUNS {
+            1 - QUEUE_RUNS
         } else {
-            self.with_local(LocalQueue::pop).or_else(|| self.pop_deque())
+            turn + 1
+        });
+        if turn > 0 {
+            self.pop_deque()
+                .or_else(|| self.with_local(LocalQueue::pop))
+        } else {
+            self.with_local(LocalQueue::pop)
+                .or_else(|| self.pop_deque())
         }
     }
 
     /// The next fresh (or movable) coroutine that shall run here.
     #[inline]
     fn pop_deque(&self) -> Option<TaskRef> {
+        if self.alone {
+            return self.with_local(LocalQueue::pop_unshared);
+        }
         loop {
             let task = self.deque.pop()?;
             if let Some(task) = self.keep(task) {
@@ -140,7 +173,7 @@ impl Worker {
     /// Keeps a coroutine to run it here, or sends it to a worker with less to do.
     #[inline]
     fn keep(&self, task: TaskRef) -> Option<TaskRef> {
-        if self.shared.workers() == 1 || !task.state.is_fresh() {
+        if !task.is_fresh() {
             return Some(task);
         }
         match self.placement.elsewhere(&self.shared, self.index) {
@@ -157,7 +190,9 @@ impl Worker {
     fn take_turn(&self) {
         self.open_inbox();
         let share = self.shared.injector_share();
-        self.shared.injector.pop_batch(share, |task| self.deque.push(task));
+        self.shared
+            .injector
+            .pop_batch(share, |task| self.push_stealable(task));
         self.poll(Some(Duration::ZERO));
         self.notice_stop();
         self.tune_turn();
@@ -171,12 +206,11 @@ impl Worker {
             let ran = turn.runs.get().max(1);
             let per_run = (now - last).as_nanos() as u64 / u64::from(ran);
             let fitting = TURN_TIME.as_nanos() as u64 / per_run.max(1);
-            turn.runs.set(fitting.clamp(1, u64::from(TURN_RUNS_MAX)) as u32);
+            turn.runs
+                .set(fitting.clamp(1, u64::from(TURN_RUNS_MAX)) as u32);
         }
         turn.runs_left.set(turn.runs.get());
-        if self.index == 0 {
-            self.rest.maintain_stacks(self, now);
-        }
+        self.rest.maintain_stacks(self, now);
     }
 
     /// The pause was no run: what comes after it is measured anew.
@@ -216,7 +250,9 @@ impl Worker {
     pub(crate) fn steal(&self) -> Option<TaskRef> {
         let shared = &*self.shared;
         let share = shared.injector_share();
-        shared.injector.pop_batch(share, |task| self.deque.push(task));
+        shared
+            .injector
+            .pop_batch(share, |task| self.push_stealable(task));
         if let Some(task) = self.pop_deque() {
             return Some(task);
         }
@@ -248,6 +284,11 @@ impl Worker {
         self.cancelled_all.get() && self.remote().load() == 0
     }
 
+    /// Whether the runtime stops and this worker has not told its coroutines yet.
+    pub(crate) fn has_unnoticed_stop(&self) -> bool {
+        self.shared.ending.is_stopping() && !self.cancelled_all.get()
+    }
+
     /// Whether there is anything for this worker to do.
     pub(crate) fn has_work(&self) -> bool {
         !self.with_local(|local| local.is_empty())
@@ -259,19 +300,16 @@ impl Worker {
 
     #[inline]
     fn run(&self, task: TaskRef) {
-        match task.state.begin() {
-            Begin::Start => self.start(&task),
-            Begin::Resume if self.shared.config.steal_started => {
-                task.home.store(self.index as u32, Ordering::Relaxed);
-            }
-            Begin::Resume => {}
+        if task.is_fresh() {
+            self.start(&task);
+        } else if self.shared.config.steal_started {
+            task.home.store(self.index as u32, Ordering::Relaxed);
         }
         self.budget.reset();
         self.current.set(Some(task.as_ptr()));
-        // SAFETY: RUNNING: the stack is this worker's. The reference into the cell ends with the call; the running
-        // coroutine does not touch the cell.
-        let switch = unsafe { &mut *task.switch.get() };
-        let switched = switch.as_mut().expect("a started coroutine has a stack").resume(self);
+        // SAFETY: ACTIVE with the queue link ours: the cell is this worker's, and written since it has started. The
+        // reference into it ends with the call; the running coroutine does not touch the cell.
+        let switched = unsafe { (*task.switch.get()).assume_init_mut() }.resume(self);
         self.current.set(None);
         match switched {
             Switched::Suspended(Suspend::Park) => match task.state.park() {
@@ -293,10 +331,8 @@ impl Worker {
         }
         task.home.store(self.index as u32, Ordering::Relaxed);
         let stack = self.with_stacks(|stacks| stacks.take(task.spec.stack_size));
-        let guard = stack.guard();
-        task.guard.set((guard.start, guard.end));
-        // SAFETY: RUNNING for the first time: the cell is ours, and `run` holds the reference until the end.
-        unsafe { *task.switch.get() = Some(Switch::new(stack, task.as_ptr())) };
+        // SAFETY: ACTIVE with the queue link ours, for the first time: the cell is ours, and `run` holds the reference until the end.
+        unsafe { (*task.switch.get()).write(Switch::new(stack, task.as_ptr())) };
         let remote = self.remote();
         self.add_live(remote, 1);
         if task.sent.get() {
@@ -308,10 +344,10 @@ impl Worker {
 
     #[inline]
     fn finish(&self, task: TaskRef) {
-        // SAFETY: it has returned: nobody is on the stack, and the cell is the worker's.
-        let switch = unsafe { (*task.switch.get()).take() }.expect("it ran on one");
-        let stack: Stack = switch.into_stack();
+        // SAFETY: it has returned: nobody is on the stack, the cell is the worker's, and nobody uses it again.
+        let stack = unsafe { (*task.switch.get()).assume_init_mut().take_stack() };
         let size = task.spec.stack_size;
+        self.rest.note_end();
         self.with_stacks(|stacks| {
             stacks.put(stack);
             stacks.unreserve(size);
@@ -320,8 +356,11 @@ impl Worker {
         // SAFETY: it was entered at its first run; in fresh-stealing that was here.
         unsafe { remote.list.remove(task.as_ptr()) };
         self.add_live(remote, usize::MAX);
+        if self.shared.config.steal_started && task.live.list() != self.index {
+            self.shared.ended_elsewhere(remote);
+        }
         task.state.finish();
-        task.join.finish();
+        join::finish(&task);
     }
 
     /// Adds (wrapping) to a load. In fresh-stealing only the worker itself writes it, so no locked instruction.
@@ -360,9 +399,18 @@ impl Worker {
     /// Queues what any worker may run.
     #[inline]
     pub(crate) fn push_movable(&self, task: TaskRef) {
-        self.deque.push(task);
-        if self.shared.workers() > 1 {
+        self.push_stealable(task);
+        if !self.alone {
             self.shared.notify_work();
+        }
+    }
+
+    #[inline]
+    fn push_stealable(&self, task: TaskRef) {
+        if self.alone {
+            self.with_local(|local| local.push_unshared(task));
+        } else {
+            self.deque.push(task);
         }
     }
 
@@ -388,7 +436,8 @@ impl Worker {
         let task = self.running_task();
         if self.shared.config.steal_started {
             // Law 5: what unwinds stays on its thread.
-            task.pinned.set(task.spec.local || task.pinned_for_life.get() || std::thread::panicking());
+            task.pinned
+                .set(task.spec.local || task.pinned_for_life.get() || std::thread::panicking());
         }
         let yielder = task.yielder.get();
         match &self.shared.config.hook {
@@ -411,18 +460,30 @@ impl Worker {
         if self.running_task().no_park.get() > 0 {
             self.budget.postpone();
         } else {
+            self.turn.end_early();
             self.suspend_yielding();
         }
     }
 
     // ---- shutdown ----
 
-    /// Tells every coroutine of this worker to unwind, once, when the runtime stops.
+    /// Tells every coroutine of this worker to unwind when the runtime stops: once, and again after a neighbour's
+    /// unwinding has withheld it from some.
     pub(crate) fn notice_stop(&self) {
-        if !self.shared.ending.is_stopping() || self.cancelled_all.replace(true) {
+        if !self.shared.ending.is_stopping() {
             return;
         }
-        shutdown::cancel_all(&self.shared, self.index);
+        if !self.cancelled_all.replace(true) {
+            shutdown::cancel_all(&self.shared, self.index);
+        } else if self.withheld.get() && !std::thread::panicking() {
+            self.withheld.set(false);
+            shutdown::cancel_withheld(&self.shared, self.index);
+        }
+    }
+
+    /// The running coroutine should unwind, but a neighbour on this thread is in the middle of that.
+    pub(crate) fn note_withheld(&self) {
+        self.withheld.set(true);
     }
 
     // ---- parts ----
@@ -468,6 +529,15 @@ impl Worker {
         &self.remote().timers
     }
 
+    /// Gives memory of unused stacks back; says when to call again.
+    pub(crate) fn maintain_stacks(&self, now: Instant) -> Option<Instant> {
+        let later = self
+            .with_records(Records::trim)
+            .then(|| now + Duration::from_secs(1));
+        let stacks = self.with_stacks(|stacks| stacks.maintain(now));
+        [later, stacks].into_iter().flatten().min()
+    }
+
     /// Reserves a stack for a coroutine that this worker spawns.
     #[inline]
     pub(crate) fn reserve_stack(&self, size: StackSize) -> std::io::Result<()> {
@@ -478,6 +548,12 @@ impl Worker {
     fn with_local<R>(&self, f: impl FnOnce(&mut LocalQueue) -> R) -> R {
         // SAFETY: only this thread gets here, and the queue's methods neither switch nor come back to the worker.
         f(unsafe { &mut *self.local.get() })
+    }
+
+    #[inline]
+    pub(crate) fn with_records<R>(&self, f: impl FnOnce(&mut Records) -> R) -> R {
+        // SAFETY: only this thread gets here, and the stock's methods neither switch nor come back to the worker.
+        f(unsafe { &mut *self.records.get() })
     }
 
     #[inline]

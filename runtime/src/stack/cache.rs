@@ -5,22 +5,22 @@ use core::fmt;
 use core::marker::PhantomData;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::free::PERIOD;
 use super::layout::{Stack, StackSize};
 use super::pool::StackPool;
 
 /// Stacks that a cache holds at most, and reservations that it takes at a time.
 const STACKS_MAX: usize = 64;
 
-/// Address space that the stacks of a cache cover at most, unless two stacks take more. Since a
-/// cache is trimmed only now and then, it bounds their memory too.
+/// Address space that the stacks of a cache cover at most, unless two stacks take more; so it bounds
+/// their memory too.
 const BYTES_MAX: usize = 64 << 20;
 
-/// One in so many stacks put into a cache is trimmed.
-const TRIM_EVERY: u32 = 64;
-
-/// One in so many stacks of other sizes is trimmed when put back.
-const TRIM_UNCACHED_EVERY: u32 = 8;
+/// How often a spill looks whether stacks are used deeply, while they are not. A look (mincore)
+/// takes 1.3 to 2 µs on the virtual machine this was made on; so it costs 8 ns a stack at most.
+const SPILLS_A_LOOK: u32 = 8;
 
 /// How many stacks of `size`, if it is the default, a cache holds at most: 64, fewer from 2 MiB up.
 pub(super) fn capacity(size: StackSize) -> usize {
@@ -32,10 +32,16 @@ pub(super) fn capacity(size: StackSize) -> usize {
 ///
 /// # How much memory it keeps
 ///
-/// Stacks are handed out last used first. Every 64th `put` gives back what its stack used below 16
-/// KiB; so does a stack that moves on to the shared list, if a sample of its batch was used deeper.
-/// The ceiling is 64 stacks used to their full depth (12 MiB at the default size, never more than
-/// 64 MiB or two stacks); what is shared is trimmed by [`StackPool::maintain`] at the latest.
+/// Stacks are handed out last used first. Whatever lies unused for a second while the worker is
+/// idle is trimmed to 16 KiB by [`maintain`](Self::maintain); looking at each stack as it is put
+/// back would cost twenty times what all else here does. The ceiling for a worker that is
+/// never idle is 64 stacks used to their full depth: 12 MiB at the default size, never more than
+/// 64 MiB or two stacks.
+///
+/// A cache that is full *spills*: it moves the 32 stacks that were used longest ago to the shared
+/// list. One spill in eight looks at a stack; if that was used deeply, its whole batch is trimmed,
+/// and the next spill looks too. So where many deep stacks circulate, all but the first few hundred
+/// are trimmed on their way, and those by [`maintain`](Self::maintain) once they lie unused.
 pub(crate) struct StackCache {
     pool: Arc<StackPool>,
     /// The size that is cached.
@@ -47,7 +53,14 @@ pub(crate) struct StackCache {
     credits: usize,
     /// Where `credits` stops growing; 0 if there are none because the limit must be exact.
     credits_max: usize,
-    puts: u32,
+    /// So many at the front of `stacks` stayed there since the last `maintain`.
+    undisturbed: usize,
+    /// So many at the front of `stacks` were trimmed then.
+    trimmed: usize,
+    /// When stacks that are still undisturbed are to be trimmed.
+    trim_at: Option<Instant>,
+    /// Spills until one looks at a stack.
+    look_in: u32,
     /// A cache is used by the worker that owns it and no other thread.
     owner: PhantomData<*mut ()>,
 }
@@ -65,7 +78,10 @@ impl StackCache {
             capacity,
             credits: 0,
             credits_max,
-            puts: 0,
+            undisturbed: 0,
+            trimmed: 0,
+            trim_at: None,
+            look_in: 1,
             owner: PhantomData,
         }
     }
@@ -125,6 +141,7 @@ impl StackCache {
         if size == self.size
             && let Some(stack) = self.stacks.pop()
         {
+            self.undisturbed = self.undisturbed.min(self.stacks.len());
             return stack;
         }
         self.take_shared(size)
@@ -139,55 +156,88 @@ impl StackCache {
                 .take(&mut self.stacks, self.capacity / 2);
             return self.stacks.pop().expect(FOUND);
         }
-        let mut one = Vec::with_capacity(1);
-        self.pool.class(size).take(&mut one, 1);
-        one.pop().expect(FOUND)
+        self.pool.class(size).take_one().expect(FOUND)
     }
 
     /// Takes a stack back, on which nothing runs or is needed any more.
     #[inline]
     pub(crate) fn put(&mut self, stack: Stack) {
-        self.puts = self.puts.wrapping_add(1);
-        if stack.size() == self.size
-            && self.stacks.len() < self.capacity
-            && !self.puts.is_multiple_of(TRIM_EVERY)
-        {
+        if stack.size() == self.size && self.stacks.len() < self.capacity {
             self.stacks.push(stack);
             return;
         }
-        self.put_slowly(stack);
+        self.put_shared(stack);
     }
 
     #[cold]
-    fn put_slowly(&mut self, mut stack: Stack) {
+    fn put_shared(&mut self, stack: Stack) {
         if stack.size() != self.size {
-            if self.puts.is_multiple_of(TRIM_UNCACHED_EVERY) {
-                stack.trim();
-            }
             return self.pool.put(stack.size(), core::iter::once(stack));
         }
-        if self.puts.is_multiple_of(TRIM_EVERY) {
-            stack.trim();
-        }
-        if self.stacks.len() == self.capacity {
-            self.spill(self.capacity / 2);
-        }
+        self.spill(self.capacity / 2);
         self.stacks.push(stack);
     }
 
     /// Moves the `count` stacks that were used longest ago to the shared list.
     fn spill(&mut self, count: usize) {
-        // A look at a stack costs as much as all else here together, and stacks that were run on in
-        // a row tend to be alike: so two are a sample of their batch. (Of two neighbours in time,
-        // `put` has trimmed one at most.) Those that it misses are found by `maintain`, if they lie
-        // unused.
-        let deep = [count / 2, count - 1].map(|index| self.stacks[index].trim());
-        if deep.contains(&true) {
-            self.stacks[..count].iter_mut().for_each(|stack| {
-                stack.trim();
-            });
+        self.look_in -= 1;
+        if self.look_in == 0 {
+            self.look_in = if self.trim_if_alike(count) {
+                1
+            } else {
+                SPILLS_A_LOOK
+            };
         }
         self.pool.put(self.size, self.stacks.drain(..count));
+        self.undisturbed = 0;
+    }
+
+    /// Trims the first `count` stacks if the last used one of them needed it. Stacks that were run
+    /// on in a row tend to be alike.
+    fn trim_if_alike(&mut self, count: usize) -> bool {
+        let (sample, others) = self.stacks[..count]
+            .split_last_mut()
+            .expect("some are spilled");
+        let deep = sample.trim();
+        if deep {
+            trim_all(others);
+        }
+        deep
+    }
+
+    /// Gives back memory that was not used for a while, of this cache and of the pool.
+    ///
+    /// For a worker to call before it sleeps. `None`: there is nothing to do until this worker has
+    /// run coroutines again. Otherwise it sleeps until then at the latest, and calls again if it
+    /// is still idle; if that is not later than `now`, it looks for work first and then
+    /// calls again at once. An idle worker is called a few times, seconds apart (one more for each
+    /// time that the surplus halves), and then no more.
+    pub(crate) fn maintain(&mut self, now: Instant) -> Option<Instant> {
+        [self.trim_unused(now), self.pool.maintain(now)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn trim_unused(&mut self, now: Instant) -> Option<Instant> {
+        self.trimmed = self.trimmed.min(self.undisturbed);
+        match self.trim_at {
+            Some(then) if now < then => return Some(then),
+            Some(_) if self.trimmed < self.undisturbed => {
+                trim_all(&mut self.stacks[self.trimmed..self.undisturbed]);
+                self.trimmed = self.undisturbed;
+            }
+            _ => {}
+        }
+        self.undisturbed = self.stacks.len();
+        self.trim_at = (self.trimmed < self.stacks.len()).then(|| now + PERIOD);
+        self.trim_at
+    }
+}
+
+fn trim_all(stacks: &mut [Stack]) {
+    for stack in stacks {
+        stack.trim();
     }
 }
 

@@ -63,3 +63,16 @@ pub(super) fn mappings() -> usize {
         .lines()
         .count()
 }
+
+/// The address space of this process, in KiB.
+pub(super) fn address_space_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("read /proc/self/status");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmSize:"))
+        .expect("a VmSize line");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse().ok())
+        .expect("a number of KiB")
+}

@@ -38,9 +38,6 @@ use super::free::Free;
 use super::layout::{Stack, StackSize};
 use super::slab::{Guards, Slab};
 
-/// Slabs that one call of `maintain` unmaps: up to 100 µs each.
-const SLABS_A_STEP: usize = 2;
-
 const SLAB_BYTES_MAX: usize = 256 << 20;
 const SLAB_STACKS_MIN: usize = 64;
 const SLAB_STACKS_MAX: usize = 1024;
@@ -115,6 +112,11 @@ impl Class {
         self.free.lock().take(to, count);
     }
 
+    /// The free stack that was used last. None only if the caller has no reservation.
+    pub(super) fn take_one(&self) -> Option<Stack> {
+        self.free.lock().take_one()
+    }
+
     /// Takes stacks that were run on; the last one is the first to be handed out again.
     pub(super) fn put(&self, stacks: impl Iterator<Item = Stack>) {
         self.free.lock().put(stacks);
@@ -123,20 +125,16 @@ impl Class {
     /// Gives back what was not used for a period. When to call again: at once (`now`), later, or
     /// not before the next `put`; then `settled` is called, with the lock held.
     pub(super) fn maintain(&self, now: Instant, settled: impl FnOnce()) -> Option<Instant> {
-        let mut emptied = Vec::new();
+        let mut emptied = None;
         let mut free = self.free.lock();
         let next = free.maintain(now, |slabs| {
             let spare = large_slab(self.size);
-            while emptied.len() < SLABS_A_STEP
-                && let Some(slab) = slabs
-                    .extract_if(.., |slab| {
-                        slab.all_home() && self.places.give_up_room(slab.count(), spare)
-                    })
-                    .next()
-            {
-                emptied.push(slab);
-            }
-            emptied.len() == SLABS_A_STEP
+            let mut leaving = slabs.extract_if(.., |slab| {
+                slab.all_home() && self.places.give_up_room(slab.count(), spare)
+            });
+            // One at a time: its page tables go with it, which takes a while.
+            emptied = leaving.next();
+            emptied.is_some()
         });
         if next.is_none() {
             settled();

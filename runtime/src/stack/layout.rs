@@ -179,6 +179,7 @@ impl Stack {
     /// How deep this stack was used since it was mapped or last trimmed: bytes from its top to the
     /// lowest page that is resident. A whole number of pages, 0 if untouched. Pages that were
     /// swapped out since are not seen.
+    #[allow(dead_code, reason = "for dumps, and what tests measure by")]
     pub(crate) fn high_water(&self) -> usize {
         let usable = self.usable();
         pages::lowest_resident(usable.clone()).map_or(0, |lowest| usable.end - lowest)

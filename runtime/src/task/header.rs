@@ -1,7 +1,8 @@
 //! The heap record of a coroutine: a typed cell behind an untyped header.
 
+use core::alloc::Layout;
 use core::cell::{Cell, UnsafeCell};
-use core::mem::ManuallyDrop;
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::panic::Location;
 use core::ptr::NonNull;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +11,8 @@ use crate::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Or
 use crate::coroutine::{Switch, Unwound, YielderRef};
 use crate::scheduler::Shared;
 use crate::stack::StackSize;
-use crate::task::join::JoinWord;
+use crate::task::join_word::JoinWord;
+use crate::task::records;
 use crate::task::state::State;
 use crate::task::thread::ThreadParker;
 
@@ -61,10 +63,8 @@ pub(crate) struct Header {
     pub(crate) shared: *const Shared,
     /// Link of the inbox, owned with the queue link.
     pub(crate) next: AtomicPtr<Header>,
-    /// Its stack, between first run and DONE.
-    pub(crate) switch: UnsafeCell<Option<Switch>>,
-    /// Its stack's guard as (low, high): what the overflow report compares with. Written at first run.
-    pub(crate) guard: Cell<(usize, usize)>,
+    /// Its stack: written at its first run, gone when it has finished.
+    pub(crate) switch: UnsafeCell<MaybeUninit<Switch>>,
     /// Where to suspend; written at first run.
     pub(crate) yielder: Cell<YielderRef>,
     pub(crate) live: crate::task::live::Links,
@@ -120,15 +120,20 @@ unsafe impl Send for TaskRef {}
 unsafe impl Sync for TaskRef {}
 
 impl TaskRef {
-    /// A record in state FRESH with `refs` references, of which the first is returned.
+    /// A record of a fresh coroutine with `refs` references, of which the first is returned.
     pub(crate) fn new<F, T>(f: F, spec: Spec, shared: *const Shared, refs: u32) -> TaskRef
     where
         F: FnOnce() -> T,
     {
         let spec_local = spec.local;
-        let cell = Box::new(TaskCell::<F, T> {
+        let place = records::allocate(Layout::new::<TaskCell<F, T>>()).cast::<TaskCell<F, T>>();
+        // Written where it stays: it is some 240 bytes.
+        let cell = TaskCell::<F, T> {
             header: Header {
-                parkable: Parkable { kind: ParkKind::Coroutine, refs: AtomicU32::new(refs) },
+                parkable: Parkable {
+                    kind: ParkKind::Coroutine,
+                    refs: AtomicU32::new(refs),
+                },
                 state: State::new(),
                 home: AtomicU32::new(NO_HOME),
                 join: JoinWord::new(),
@@ -140,8 +145,7 @@ impl TaskRef {
                 },
                 shared,
                 next: AtomicPtr::new(core::ptr::null_mut()),
-                switch: UnsafeCell::new(None),
-                guard: Cell::new((0, 0)),
+                switch: UnsafeCell::new(MaybeUninit::uninit()),
                 yielder: Cell::new(YielderRef::none()),
                 live: crate::task::live::Links::new(),
                 id: AtomicU64::new(0),
@@ -153,9 +157,13 @@ impl TaskRef {
                 masked: Cell::new(0),
                 no_park: Cell::new(0),
             },
-            stage: UnsafeCell::new(Stage { closure: ManuallyDrop::new(f) }),
-        });
-        TaskRef(NonNull::from(Box::leak(cell)).cast())
+            stage: UnsafeCell::new(Stage {
+                closure: ManuallyDrop::new(f),
+            }),
+        };
+        // SAFETY: fresh memory of this layout.
+        unsafe { place.write(cell) };
+        TaskRef(place.cast())
     }
 
     /// Takes over one reference.
@@ -196,13 +204,13 @@ impl TaskRef {
     /// On the coroutine's own stack: runs it to its end and hands over the result.
     ///
     /// # Safety
-    /// Called once, by the coroutine that this is, in state RUNNING.
+    /// Called once, by the coroutine that this is, on its first run.
     pub(crate) unsafe fn run_to_end(header: NonNull<Header>) {
         // SAFETY: the caller's reference lives until the worker has seen the coroutine return.
         let task = unsafe { header.as_ref() };
         // SAFETY: first run, so the closure is in its stage and nobody else touches the stage before RESULT.
         unsafe { (task.vtable.run)(header, task.state.is_cancelled()) };
-        if task.join.publish_result().is_detached() {
+        if task.join.publish_result() {
             // SAFETY: RESULT was published by us and the handle is gone, so the result is ours.
             unsafe { (task.vtable.drop_result)(header) };
         }
@@ -211,21 +219,26 @@ impl TaskRef {
     /// Ends a coroutine that never runs, on the caller's stack: the runtime has shut down.
     ///
     /// # Safety
-    /// It is FRESH and the caller holds its queue link.
+    /// It is fresh and the caller holds its queue link.
     pub(crate) unsafe fn cancel_unstarted(self) {
-        // SAFETY: FRESH and not queued: the closure is untouched and ours.
+        // SAFETY: fresh and not queued: the closure is untouched and ours.
         unsafe { (self.vtable.run)(self.0, true) };
-        if self.join.publish_result().is_detached() {
+        if self.join.publish_result() {
             // SAFETY: as in `run_to_end`.
             unsafe { (self.vtable.drop_result)(self.0) };
         }
         self.state.finish();
-        self.join.finish();
+        crate::task::join::finish(&self);
     }
-
 }
 
 impl Header {
+    /// Whether it has never run. For the holder of its queue link.
+    #[inline]
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.home.load(Ordering::Relaxed) == NO_HOME
+    }
+
     /// The coroutine's number, given out at the first question.
     pub(crate) fn id(&self) -> u64 {
         let id = self.id.load(Ordering::Relaxed);
@@ -233,7 +246,10 @@ impl Header {
             return id;
         }
         let fresh = next_id();
-        match self.id.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+        match self
+            .id
+            .compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed)
+        {
             Ok(_) => fresh,
             Err(given) => given,
         }
@@ -288,7 +304,9 @@ pub(crate) fn retain(parkable: &Parkable) {
 #[inline]
 pub(crate) unsafe fn release(parkable: NonNull<Parkable>) {
     // SAFETY: the reference that the caller gives up keeps the record alive up to here.
-    if unsafe { parkable.as_ref() }.refs.fetch_sub(1, Ordering::Release) == 1 {
+    let refs = unsafe { &parkable.as_ref().refs };
+    // The only reference stays the only one, so the last one need not count itself down.
+    if refs.load(Ordering::Acquire) == 1 || refs.fetch_sub(1, Ordering::Release) == 1 {
         // Pairs with the other references' Release: their last uses happen before the free.
         fence(Ordering::Acquire);
         // SAFETY: it was the last reference; `kind` says what record begins with this prefix.
@@ -355,8 +373,13 @@ pub(crate) fn discard<V>(value: V) {
 /// # Safety
 /// See `VTable::dealloc`.
 unsafe fn dealloc<F, T>(header: NonNull<Header>) {
-    // SAFETY: it was allocated as Box<TaskCell<F, T>>, and the stage, a union, drops nothing.
-    drop(unsafe { Box::from_raw(header.cast::<TaskCell<F, T>>().as_ptr()) });
+    let cell = header.cast::<TaskCell<F, T>>();
+    // SAFETY: allocated with this layout in `TaskRef::new`, initialised, and the last reference is gone; the stage, a
+    // union, drops nothing.
+    unsafe {
+        cell.drop_in_place();
+        records::deallocate(cell.cast(), Layout::new::<TaskCell<F, T>>());
+    }
 }
 
 // Layout facts that others build on: the slot word keeps `address >> 4`, the join word flags in the low bits.

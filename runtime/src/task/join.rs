@@ -1,107 +1,25 @@
-//! The join word: how a result gets from a finished coroutine to whoever waits for it.
-//!
-//! ```text
-//! bits 63..4  the waiter: an Unparker's address, or 0
-//! bit 0       RESULT    the result is stored; the coroutine may still be on its stack
-//! bit 1       DONE      the coroutine is off its stack, which is back in the pool
-//! bit 2       DETACHED  the handle is gone
-//! ```
-//! The coroutine sets RESULT on its own stack; its worker sets DONE after the last switch. Whoever comes second of
-//! RESULT and DETACHED owns the result: the coroutine drops it on its stack (law 11), or the handle's dropper does.
-//! The waiter's reference belongs to the word until DONE is set, then to the worker that set it; before that the
-//! joiner may take it back. So nobody is woken before the stack is free again, and nobody is woken twice.
+//! Waiting for a coroutine's result. The protocol is in `task/join_word.rs`.
 
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use crate::atomic::{AtomicUsize, Ordering};
-use crate::task::header::{TaskRef, discard};
-use crate::task::park::{self, Coroutine, Unparker};
+use crate::scheduler;
+use crate::task::header::{Header, TaskRef, discard};
+use crate::task::join_word::{Join, JoinWord};
+use crate::task::park::{self, Coroutine};
 
-const RESULT: usize = 1;
-const DONE: usize = 2;
-const DETACHED: usize = 4;
-const FLAGS: usize = 15;
-
-pub(crate) struct JoinWord(AtomicUsize);
-
-/// Whether the handle was gone when the result was stored.
-#[must_use]
-pub(crate) struct Published(usize);
-
-impl Published {
-    pub(crate) fn is_detached(&self) -> bool {
-        self.0 & DETACHED != 0
-    }
-}
-
-impl JoinWord {
-    pub(crate) fn new() -> JoinWord {
-        JoinWord(AtomicUsize::new(0))
-    }
-
-    /// The coroutine: its result is stored.
-    pub(crate) fn publish_result(&self) -> Published {
-        // Release the result to the handle's dropper; Acquire is for nobody's benefit but costs nothing here.
-        Published(self.0.fetch_or(RESULT, Ordering::AcqRel))
-    }
-
-    /// The worker, after the coroutine's last switch: wakes the joiner, if one waits.
-    #[inline]
-    pub(crate) fn finish(&self) {
-        let before = self.0.fetch_or(DONE, Ordering::AcqRel);
-        if let Some(waiter) = NonNull::new((before & !FLAGS) as *mut ()) {
-            // SAFETY: a waiter's reference belongs to the word until DONE is set; we set it, so it is ours now.
-            unsafe { Unparker::from_raw(waiter) }.unpark();
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.0.load(Ordering::Acquire) & DONE != 0
-    }
-
-    /// The joiner: leaves its handle to be woken at the end. False: it is done already.
-    fn announce(&self, me: Unparker) -> bool {
-        let raw = me.into_raw();
-        let mut word = self.0.load(Ordering::Acquire);
-        loop {
-            debug_assert_eq!(word & !FLAGS, 0, "a handle is not cloned, so one joiner waits at most");
-            if word & DONE != 0 {
-                // SAFETY: it was not stored, so it is still ours.
-                drop(unsafe { Unparker::from_raw(raw) });
-                return false;
-            }
-            let next = word | raw.as_ptr() as usize;
-            match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return true,
-                Err(now) => word = now,
-            }
-        }
-    }
-
-    /// The joiner: takes its handle back, unless the worker has it.
-    fn retract(&self) {
-        let mut word = self.0.load(Ordering::Acquire);
-        while word & DONE == 0 && word & !FLAGS != 0 {
-            match self.0.compare_exchange_weak(
-                word,
-                word & FLAGS,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
-                Ok(_) => {
-                    let raw = NonNull::new((word & !FLAGS) as *mut ()).expect("checked above");
-                    // SAFETY: DONE was not set when we took it out, so the reference is ours again.
-                    return drop(unsafe { Unparker::from_raw(raw) });
-                }
-                Err(now) => word = now,
-            }
-        }
-    }
-
-    /// The handle's dropper. True: the result is stored and is the dropper's to drop.
-    fn detach(&self) -> bool {
-        self.0.fetch_or(DETACHED, Ordering::AcqRel) & RESULT != 0
+/// The worker, after the coroutine's last switch, its stack back in the pool: wakes the joiner, if one waits.
+#[inline]
+pub(crate) fn finish(task: &Header) {
+    let word = &task.join;
+    let woken = match NonNull::new(core::ptr::with_exposed_provenance_mut(word.waiter())) {
+        // SAFETY: RESULT is set, so the waiter is frozen, and its record lives until we set DONE.
+        Some(waiter) => unsafe { park::notify_borrowed(waiter) },
+        None => None,
+    };
+    word.set_done();
+    if let Some(joiner) = woken {
+        scheduler::schedule(joiner);
     }
 }
 
@@ -123,7 +41,10 @@ impl<T> std::panic::RefUnwindSafe for JoinHandle<T> {}
 impl<T> JoinHandle<T> {
     /// `task` must have result type T.
     pub(crate) fn new(task: TaskRef) -> JoinHandle<T> {
-        JoinHandle { task, result: PhantomData }
+        JoinHandle {
+            task,
+            result: PhantomData,
+        }
     }
 
     /// Waits for the coroutine to end and returns its result.
@@ -154,23 +75,26 @@ impl<T> JoinHandle<T> {
     }
 
     /// Waits without taking the result.
+    #[inline]
     fn wait(&self) {
-        struct Retract<'a>(&'a JoinWord);
-        impl Drop for Retract<'_> {
-            fn drop(&mut self) {
-                self.0.retract();
+        let word = &self.task.join;
+        let me = park::Waiting::new();
+        match word.announce(me.address()) {
+            Join::Wait => {}
+            Join::Spin => return spin_for_done(word),
+            Join::Done => return,
+        }
+        // Parking may unwind (shutdown): the word must not keep an address that nobody answers for.
+        let retract = Retract(word);
+        loop {
+            park::park_until(None);
+            match word.look() {
+                Join::Wait => {}
+                Join::Spin => break spin_for_done(word),
+                Join::Done => break,
             }
         }
-        let word = &self.task.join;
-        if word.is_done() || !word.announce(Unparker::current()) {
-            return;
-        }
-        // Parking may unwind (shutdown): the word must not keep a handle that nobody will come back for.
-        let retract = Retract(word);
-        while !word.is_done() {
-            park::park_until(None);
-        }
-        drop(retract);
+        core::mem::forget(retract);
     }
 
     /// Waits even while the caller is asked to unwind; for callers whose borrows the coroutine uses.
@@ -182,7 +106,7 @@ impl<T> JoinHandle<T> {
     /// Whether the coroutine has ended, so that [`join`](JoinHandle::join) would not wait.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.task.join.is_done()
+        self.task.join.look() == Join::Done
     }
 
     /// The coroutine: its id, its name, and the means to unpark it.
@@ -209,6 +133,31 @@ impl<T> Drop for JoinHandle<T> {
 
 impl<T> core::fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("JoinHandle").field("coroutine", &self.coroutine()).finish_non_exhaustive()
+        f.debug_struct("JoinHandle")
+            .field("coroutine", &self.coroutine())
+            .finish_non_exhaustive()
+    }
+}
+
+struct Retract<'a>(&'a JoinWord);
+
+impl Drop for Retract<'_> {
+    fn drop(&mut self) {
+        if !self.0.retract() {
+            spin_for_done(self.0);
+        }
+    }
+}
+
+/// The result is stored, and the worker that ran the coroutine is about to set DONE, unless it is off its core.
+#[cold]
+fn spin_for_done(word: &JoinWord) {
+    while word.look() != Join::Done {
+        for _ in 0..64 {
+            core::hint::spin_loop();
+        }
+        if word.look() != Join::Done {
+            std::thread::yield_now();
+        }
     }
 }

@@ -20,7 +20,11 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) fn new() -> Links {
-        Links { prev: Cell::new(None), next: Cell::new(None), list: Cell::new(0) }
+        Links {
+            prev: Cell::new(None),
+            next: Cell::new(None),
+            list: Cell::new(0),
+        }
     }
 
     /// The index of the worker in whose list the coroutine stands, once it has started.
@@ -44,7 +48,11 @@ unsafe impl Send for LiveList {}
 
 impl LiveList {
     pub(crate) fn new(shared: bool) -> LiveList {
-        LiveList { lock: Mutex::new(()), shared, head: UnsafeCell::new(None) }
+        LiveList {
+            lock: Mutex::new(()),
+            shared,
+            head: UnsafeCell::new(None),
+        }
     }
 
     fn locked<R>(&self, f: impl FnOnce(&mut Option<NonNull<Header>>) -> R) -> R {
@@ -91,7 +99,7 @@ impl LiveList {
     /// Calls `f` on each member.
     ///
     /// # Safety
-    /// Called by the list's worker; `f` neither enters nor leaves a list.
+    /// In fresh-stealing: called by the list's worker. `f` neither enters nor leaves a list.
     pub(crate) unsafe fn for_each(&self, mut f: impl FnMut(&Header)) {
         self.locked(|head| {
             let mut at = *head;

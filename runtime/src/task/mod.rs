@@ -3,10 +3,14 @@
 
 pub(crate) mod header;
 pub(crate) mod join;
+pub(crate) mod join_word;
 pub(crate) mod live;
 pub(crate) mod park;
+pub(crate) mod records;
 pub(crate) mod state;
 pub(crate) mod thread;
 
 pub use join::JoinHandle;
+#[allow(deprecated, reason = "std has it too")]
+pub use park::park_timeout_ms;
 pub use park::{Coroutine, CoroutineId, current, no_park, park, park_timeout, yield_now};

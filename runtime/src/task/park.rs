@@ -12,9 +12,7 @@ use crate::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::context;
 use crate::coroutine::Unwound;
 use crate::scheduler::{self, Worker};
-use crate::task::header::{
-    self, Header, NO_HOME, ParkKind, Parkable, TaskRef, ThreadRecord, next_id,
-};
+use crate::task::header::{self, Header, ParkKind, Parkable, TaskRef, ThreadRecord, next_id};
 use crate::task::state::Notify;
 use crate::task::thread::ThreadParker;
 
@@ -54,17 +52,6 @@ impl Unparker {
         }
     }
 
-    /// Index of the worker that last ran it, if it is a coroutine that has started.
-    pub(crate) fn home_worker(&self) -> Option<usize> {
-        match self.view() {
-            View::Coroutine(header) => match header.home.load(Ordering::Relaxed) {
-                NO_HOME => None,
-                home => Some(home as usize),
-            },
-            View::Thread(_) => None,
-        }
-    }
-
     /// The reference as a bare address.
     #[inline]
     pub(crate) fn into_raw(self) -> NonNull<()> {
@@ -95,6 +82,50 @@ impl Unparker {
 enum View<'a> {
     Coroutine(&'a Header),
     Thread(&'a ThreadRecord),
+}
+
+/// Notifies the waiter of a join word; returns its queue link if the caller has to queue it.
+///
+/// # Safety
+/// `waiter` is the address of a `Waiting` that lives until this call has returned.
+#[inline]
+pub(crate) unsafe fn notify_borrowed(waiter: NonNull<()>) -> Option<TaskRef> {
+    let borrowed = core::mem::ManuallyDrop::new(Unparker(waiter.cast()));
+    match borrowed.view() {
+        View::Coroutine(header) => match header.state.notify() {
+            // SAFETY: `Schedule` hands over the queue link, and with it the reference that the parked state held.
+            Notify::Schedule => Some(unsafe { TaskRef::from_raw(NonNull::from(header)) }),
+            Notify::Nothing => None,
+        },
+        View::Thread(thread) => {
+            thread.parker.unpark();
+            None
+        }
+    }
+}
+
+/// The caller while it waits, as an address: a running coroutine's record needs no counting, it cannot end meanwhile.
+pub(crate) enum Waiting {
+    Coroutine(NonNull<Parkable>),
+    Thread(Unparker),
+}
+
+impl Waiting {
+    #[inline]
+    pub(crate) fn new() -> Waiting {
+        match context::current_task() {
+            Some(task) => Waiting::Coroutine(task.cast()),
+            None => Waiting::Thread(Unparker::current()),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        match self {
+            Waiting::Coroutine(record) => record.as_ptr().expose_provenance(),
+            Waiting::Thread(unparker) => unparker.0.as_ptr().expose_provenance(),
+        }
+    }
 }
 
 /// Does what a wake-up's outcome asks for.
@@ -185,12 +216,20 @@ pub(crate) fn assert_may_park() {
 /// cancellation before, and swallowed it, passes through the scheduler first so that it cannot starve others.
 #[cold]
 fn throw_if_due(pass_first: bool) {
-    let Some(task) = context::current_task() else { return };
+    let Some(task) = context::current_task() else {
+        return;
+    };
     // SAFETY: the running coroutine's record is alive while it runs.
     let task = unsafe { task.as_ref() };
-    // std counts panics per OS thread, so a neighbour that is parked in the middle of unwinding withholds it too: it
-    // is sticky and comes at a later call (law 6).
-    if task.masked.get() > 0 || std::thread::panicking() || cfg!(panic = "abort") {
+    if task.masked.get() > 0 || cfg!(panic = "abort") {
+        return;
+    }
+    if std::thread::panicking() {
+        // std counts panics per OS thread, so a neighbour that is parked in the middle of unwinding withholds it too
+        // (law 6). The worker wakes us again when that is over.
+        if let Some(worker) = context::current_worker() {
+            worker.note_withheld();
+        }
         return;
     }
     if pass_first
@@ -274,7 +313,11 @@ struct ThreadHandle(Unparker);
 pub(crate) fn with_thread<R>(f: impl FnOnce(&ThreadRecord) -> R) -> R {
     // `try_with` and `f` apart: `f` may wait, and must run once.
     let held = THREAD
-        .try_with(|cell| cell.get_or_init(|| ThreadHandle(new_thread_record())).0.clone())
+        .try_with(|cell| {
+            cell.get_or_init(|| ThreadHandle(new_thread_record()))
+                .0
+                .clone()
+        })
         .unwrap_or_else(|_destroyed| new_thread_record());
     match held.view() {
         View::Thread(thread) => f(thread),
@@ -289,7 +332,10 @@ pub(crate) fn with_thread_parker<R>(f: impl FnOnce(&ThreadParker) -> R) -> R {
 
 fn new_thread_record() -> Unparker {
     let record = Box::new(ThreadRecord {
-        parkable: Parkable { kind: ParkKind::Thread, refs: AtomicU32::new(1) },
+        parkable: Parkable {
+            kind: ParkKind::Thread,
+            refs: AtomicU32::new(1),
+        },
         parker: ThreadParker::new(),
         permit: AtomicBool::new(false),
         id: next_id(),
@@ -392,6 +438,12 @@ pub fn park_timeout(timeout: Duration) {
         Some(at) => park_for_permit(Some(at)),
         None => park_for_permit(None),
     }
+}
+
+/// [`park_timeout`] in milliseconds, for what is ported from [`std::thread::park_timeout_ms`].
+#[deprecated(note = "use park_timeout")]
+pub fn park_timeout_ms(ms: u32) {
+    park_timeout(Duration::from_millis(ms.into()));
 }
 
 fn park_for_permit(deadline: Option<Instant>) {

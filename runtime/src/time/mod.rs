@@ -3,5 +3,6 @@
 mod sleep;
 mod timers;
 
-pub use sleep::sleep;
+#[allow(deprecated, reason = "std has it too")]
+pub use sleep::{sleep, sleep_ms};
 pub(crate) use timers::{Timers, arm};

@@ -34,3 +34,9 @@ pub fn sleep(duration: Duration) {
         }
     }
 }
+
+/// [`sleep`] in milliseconds, for what is ported from [`std::thread::sleep_ms`].
+#[deprecated(note = "use sleep")]
+pub fn sleep_ms(ms: u32) {
+    sleep(Duration::from_millis(ms.into()));
+}

@@ -28,7 +28,10 @@ struct Map {
 impl Timers {
     pub(crate) fn new() -> Timers {
         Timers {
-            map: Mutex::new(Map { waiters: BTreeMap::new(), next: 0 }),
+            map: Mutex::new(Map {
+                waiters: BTreeMap::new(),
+                next: 0,
+            }),
             armed: AtomicUsize::new(0),
         }
     }
@@ -38,7 +41,11 @@ impl Timers {
         if self.is_empty() {
             return None;
         }
-        self.map.lock().waiters.first_key_value().map(|(&(at, _), _)| at)
+        self.map
+            .lock()
+            .waiters
+            .first_key_value()
+            .map(|(&(at, _), _)| at)
     }
 
     #[inline]
@@ -87,7 +94,10 @@ impl Timers {
 /// Wakes the calling coroutine at `at`, unless dropped before.
 pub(crate) fn arm(worker: &Worker, at: Instant) -> Armed<'_> {
     let timers = worker.timers();
-    Armed { timers, key: timers.insert(at, Unparker::current()) }
+    Armed {
+        timers,
+        key: timers.insert(at, Unparker::current()),
+    }
 }
 
 /// A timer in some worker's map.

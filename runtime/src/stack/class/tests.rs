@@ -24,6 +24,18 @@ fn maintain(class: &Class, now: Instant) -> Option<Instant> {
     panic!("maintain does not end");
 }
 
+/// Lets time go by until nothing is left to give back.
+fn settle(class: &Class) {
+    let mut now = Instant::now();
+    for _ in 0..100 {
+        match maintain(class, now) {
+            Some(next) => now = next,
+            None => return,
+        }
+    }
+    panic!("it does not settle");
+}
+
 fn touch(stack: &Stack, depth: usize) {
     let address = stack.usable().end - depth;
     // SAFETY: a usable byte of a stack that the test owns.
@@ -78,6 +90,17 @@ fn a_crowd_that_finds_no_room_maps_no_more_than_it_needs() {
         (counts.reserved, counts.mapped, counts.slabs),
         (256, 256, 3)
     );
+}
+
+#[test]
+fn stacks_of_slabs_that_come_later_are_found_wherever_they_lie() {
+    let class = class(0);
+    class.reserve(128).unwrap();
+    let mut stacks = take(&class, 100);
+    // The kernel maps downwards as a rule: below the slabs that are in use.
+    class.reserve(892).unwrap();
+    stacks.extend(take(&class, 920));
+    assert_eq!(class.counts().slabs, 5);
 }
 
 #[test]
@@ -138,10 +161,7 @@ fn released_stacks_hold_no_page() {
     let stacks = take(&class, count);
     stacks.iter().for_each(|stack| touch(stack, 1));
     class.put(stacks.into_iter());
-    let mut now = Instant::now();
-    while let Some(next) = maintain(&class, now) {
-        now = next;
-    }
+    settle(&class);
     let stacks = take(&class, count);
     let touched = stacks.iter().filter(|stack| stack.high_water() > 0).count();
     assert_eq!(touched, WARM_KEPT);
@@ -179,6 +199,24 @@ fn unused_stacks_are_trimmed_after_a_second() {
     );
 }
 
+#[test]
+fn stacks_that_were_trimmed_are_not_confused_with_later_ones_when_some_are_given_up() {
+    let class = class(0);
+    class.reserve(1700).unwrap();
+    let mut first = take(&class, 1700);
+    let second = first.split_off(700);
+    class.put(first.into_iter());
+    settle(&class);
+    second.iter().for_each(|stack| touch(stack, 100_000));
+    class.put(second.into_iter());
+    settle(&class);
+    assert!(
+        take(&class, 1700)
+            .iter()
+            .all(|stack| stack.high_water() <= kept_size())
+    );
+}
+
 /// Promises 48 and 49: address space and page tables too.
 #[test]
 fn slabs_that_are_home_are_unmapped_but_for_room_of_one() {
@@ -187,17 +225,11 @@ fn slabs_that_are_home_are_unmapped_but_for_room_of_one() {
     class.reserve(count).unwrap();
     let before = class.counts();
     // Put back in an order that scatters the last used ones over all slabs.
-    let stacks = take(&class, count);
-    let (even, odd): (Vec<_>, Vec<_>) = stacks
-        .into_iter()
-        .enumerate()
-        .partition(|(index, _)| index * 7919 % 16 < 8);
-    class.put(even.into_iter().chain(odd).map(|(_, stack)| stack));
+    let mut stacks: Vec<_> = take(&class, count).into_iter().enumerate().collect();
+    stacks.sort_by_key(|(index, _)| index % 8);
+    class.put(stacks.into_iter().map(|(_, stack)| stack));
     class.unreserve(count);
-    let mut now = Instant::now();
-    while let Some(next) = maintain(&class, now) {
-        now = next;
-    }
+    settle(&class);
     let after = class.counts();
     assert!(after.mapped <= 3 * 1024, "{before:?} became {after:?}");
     assert!(after.mapped >= 1024 + 100, "{before:?} became {after:?}");

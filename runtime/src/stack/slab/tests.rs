@@ -272,3 +272,20 @@ fn the_limit_of_address_space_is_an_error_that_names_it_and_leaks_nothing() {
     assert_eq!(child::mappings(), mappings);
     drop(Slab::map(StackSize::DEFAULT, 64, Guards::Auto).unwrap());
 }
+
+#[test]
+fn no_more_address_space_is_kept_than_the_stacks_need() {
+    const TEST: &str = "no_more_address_space_is_kept_than_the_stacks_need";
+    if child::role().is_none() {
+        return child::run_and_pass(module_path!(), TEST, "child");
+    }
+    let size = StackSize::new(1 << 30).unwrap();
+    let before = child::address_space_kib();
+    let slabs: Vec<_> = (0..4)
+        .map(|_| Slab::map(size, 1, Guards::Auto).unwrap())
+        .collect();
+    let mapped = child::address_space_kib() - before;
+    assert!((4 << 20..5 << 20).contains(&mapped), "{mapped} KiB");
+    drop(slabs);
+    assert!(child::address_space_kib() < before + 1024);
+}

@@ -1,0 +1,398 @@
+//! The wake-up protocols (`scheduler/idle.rs`, with `scheduler/inbox.rs` for pinned work) under every interleaving: no
+//! worker sleeps while there is work that it should do.
+//!
+//! A worker that waits in its netpoller is one whose thread has ended and left its continuation with its bell; whoever
+//! rings starts it in a thread of its own. So nothing blocks, and a lost wake-up is work that is left when all threads
+//! have ended. The bell is sticky, as the netpoller's eventfd is.
+//!
+//! Each model names what it hangs on: change that, and the model fails (tried; the outcomes are in
+//! `scheduler/README.md`).
+
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use loom::sync::Mutex;
+use loom::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use loom::thread::{self, JoinHandle};
+
+mod atomic {
+    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
+
+    /// loom's, with a plain store made an exchange: loom leaves a relaxed store and another thread's exchange unordered,
+    /// where C++ has one order of modifications, and would let a third thread read them backwards.
+    pub(crate) struct AtomicBool(loom::sync::atomic::AtomicBool);
+
+    impl AtomicBool {
+        pub(crate) fn new(value: bool) -> AtomicBool {
+            AtomicBool(loom::sync::atomic::AtomicBool::new(value))
+        }
+        pub(crate) fn load(&self, order: Ordering) -> bool {
+            self.0.load(order)
+        }
+        pub(crate) fn store(&self, value: bool, order: Ordering) {
+            self.0.swap(value, order);
+        }
+        pub(crate) fn swap(&self, value: bool, order: Ordering) -> bool {
+            self.0.swap(value, order)
+        }
+    }
+
+    pub(crate) struct Lock<T>(loom::sync::Mutex<T>);
+
+    impl<T> Lock<T> {
+        pub(crate) fn new(value: T) -> Lock<T> {
+            Lock(loom::sync::Mutex::new(value))
+        }
+        pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+            f(&mut self.0.lock().unwrap())
+        }
+    }
+}
+#[allow(dead_code)]
+#[path = "../src/scheduler/idle.rs"]
+mod idle;
+#[allow(dead_code)]
+#[path = "../src/scheduler/inbox.rs"]
+mod inbox;
+
+use idle::{Idle, SleepFlag, Woken};
+use inbox::{Inbox, Linked};
+
+/// All executions with up to `most` preemptions.
+fn with_preemptions(most: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(most);
+    builder.check(model);
+}
+
+// ---- movable work ----
+
+/// What a ring finds.
+enum Bell {
+    Silent,
+    Rung,
+    /// The worker waits.
+    Waiting,
+}
+
+struct Runtime {
+    idle: Idle,
+    /// How much movable work is visible. Relaxed, as a deque's indices are: the fences must do.
+    work: AtomicUsize,
+    workers: Vec<(SleepFlag, Mutex<Bell>)>,
+}
+
+/// Where a worker begins in a model.
+#[derive(Clone, Copy)]
+enum From {
+    Searching,
+    Look,
+}
+
+impl Runtime {
+    /// Worker 0 runs something for ever in each model; those in `asleep` wait.
+    fn new(workers: usize, asleep: &[usize]) -> Arc<Runtime> {
+        let runtime = Runtime {
+            idle: Idle::new(workers),
+            work: AtomicUsize::new(0),
+            workers: (0..workers)
+                .map(|_| (SleepFlag::new(), Mutex::new(Bell::Silent)))
+                .collect(),
+        };
+        for &worker in asleep {
+            runtime.workers[worker].0.set();
+            runtime.idle.sleep(worker, false);
+            *runtime.workers[worker].1.lock().unwrap() = Bell::Waiting;
+        }
+        Arc::new(runtime)
+    }
+
+    /// `push_movable`, `inject`: gives the worker that this has started again.
+    fn push(self: &Arc<Runtime>) -> Option<JoinHandle<()>> {
+        self.work.fetch_add(1, Ordering::Relaxed);
+        self.notify_work()
+    }
+
+    /// `Shared::notify_work`.
+    fn notify_work(self: &Arc<Runtime>) -> Option<JoinHandle<()>> {
+        let worker = self.idle.worker_to_wake()?;
+        self.workers[worker]
+            .0
+            .must_wake()
+            .then(|| self.ring(worker))?
+    }
+
+    fn ring(self: &Arc<Runtime>, worker: usize) -> Option<JoinHandle<()>> {
+        let mut bell = self.workers[worker].1.lock().unwrap();
+        let waited = matches!(*bell, Bell::Waiting);
+        *bell = if waited { Bell::Silent } else { Bell::Rung };
+        drop(bell);
+        let runtime = self.clone();
+        waited.then(|| thread::spawn(move || runtime.awake(worker)))
+    }
+
+    /// A worker's life from a given point, until it has found work (which then keeps it busy for ever) or waits.
+    fn live(self: &Arc<Runtime>, me: usize, from: From) {
+        let mut searching = matches!(from, From::Searching);
+        loop {
+            searching = searching || self.idle.start_search();
+            if searching && self.steal() {
+                return self.found_work();
+            }
+            // `Rest::sleep`: announce first, look again second, wait third.
+            self.workers[me].0.set();
+            self.idle.sleep(me, searching);
+            if self.work.load(Ordering::Relaxed) == 0 && self.wait(me) {
+                return;
+            }
+            searching = self.rise(me);
+        }
+    }
+
+    /// A worker that waited and was rung for.
+    fn awake(self: &Arc<Runtime>, me: usize) {
+        let from = if self.rise(me) {
+            From::Searching
+        } else {
+            From::Look
+        };
+        self.live(me, from);
+    }
+
+    /// True: it is a searcher now.
+    fn rise(&self, me: usize) -> bool {
+        self.workers[me].0.clear();
+        self.idle.wake(me) == Woken::ToSearch
+    }
+
+    /// True: it waits. False: it has been rung for already.
+    fn wait(&self, me: usize) -> bool {
+        let mut bell = self.workers[me].1.lock().unwrap();
+        let waits = matches!(*bell, Bell::Silent);
+        *bell = if waits { Bell::Waiting } else { Bell::Silent };
+        waits
+    }
+
+    fn steal(&self) -> bool {
+        self.work
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |work| {
+                work.checked_sub(1)
+            })
+            .is_ok()
+    }
+
+    /// `Rest::found_work`, of a searcher.
+    fn found_work(self: &Arc<Runtime>) {
+        if self.idle.stop_search() && self.work.load(Ordering::Relaxed) > 0 {
+            join(self.notify_work());
+        }
+    }
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    if let Some(thread) = thread {
+        thread.join().unwrap();
+    }
+}
+
+/// One push against one searcher that is about to give up.
+///
+/// Hangs on: the fences of `sleep` and `worker_to_wake`, and the look between `sleep` and the wait.
+#[test]
+fn a_push_meets_a_searcher_that_falls_asleep() {
+    loom::model(|| {
+        let runtime = Runtime::new(2, &[]);
+        assert!(runtime.idle.start_search());
+        let searcher = thread::spawn({
+            let runtime = runtime.clone();
+            move || runtime.live(1, From::Searching)
+        });
+        join(runtime.push());
+        searcher.join().unwrap();
+        assert_eq!(
+            runtime.work.load(Ordering::Relaxed),
+            0,
+            "it was pushed, and a worker sleeps"
+        );
+    });
+}
+
+/// The same with a worker that does not search before it sleeps, and two pushers.
+///
+/// Hangs on: as above; and on `take_sleeper` looking again under the lock.
+#[test]
+fn two_pushers_meet_a_worker_that_falls_asleep() {
+    with_preemptions(3, || {
+        let runtime = Runtime::new(3, &[2]);
+        let other = thread::spawn({
+            let runtime = runtime.clone();
+            move || join(runtime.push())
+        });
+        let sleepy = thread::spawn({
+            let runtime = runtime.clone();
+            move || runtime.live(1, From::Look)
+        });
+        join(runtime.push());
+        other.join().unwrap();
+        sleepy.join().unwrap();
+        assert_eq!(
+            runtime.work.load(Ordering::Relaxed),
+            0,
+            "work is left, and a worker sleeps"
+        );
+    });
+}
+
+/// Two pushes in a row with two sleepers: the second finds the first's searcher and wakes nobody, so the searcher must
+/// wake the other worker when it has found work.
+///
+/// Hangs on: `stop_search` naming the last searcher, its fence, and the look that follows it.
+#[test]
+fn the_last_searcher_wakes_another() {
+    with_preemptions(3, || {
+        let runtime = Runtime::new(3, &[1, 2]);
+        let first = runtime.push();
+        let second = runtime.push();
+        join(first);
+        join(second);
+        assert_eq!(
+            runtime.work.load(Ordering::Relaxed),
+            0,
+            "work is left, and a worker sleeps"
+        );
+    });
+}
+
+/// Two searchers give up at the same time as work is pushed.
+///
+/// Hangs on: each of them looking again, not only the one that was last.
+#[test]
+fn two_searchers_give_up_together() {
+    with_preemptions(3, || {
+        let runtime = Runtime::new(4, &[]);
+        assert!(runtime.idle.start_search() && runtime.idle.start_search());
+        let searchers = [1, 2].map(|me| {
+            let runtime = runtime.clone();
+            thread::spawn(move || runtime.live(me, From::Searching))
+        });
+        join(runtime.push());
+        for searcher in searchers {
+            searcher.join().unwrap();
+        }
+        assert_eq!(
+            runtime.work.load(Ordering::Relaxed),
+            0,
+            "it was pushed, and two workers sleep"
+        );
+    });
+}
+
+// ---- pinned work ----
+
+struct Task(AtomicPtr<Task>);
+
+impl Linked for Task {
+    fn next(&self) -> &AtomicPtr<Task> {
+        &self.0
+    }
+}
+
+struct Home {
+    inbox: Inbox<Task>,
+    asleep: SleepFlag,
+    /// How often the eventfd was written to.
+    rings: AtomicUsize,
+}
+
+impl Home {
+    fn new() -> Arc<Home> {
+        Arc::new(Home {
+            inbox: Inbox::new(),
+            asleep: SleepFlag::new(),
+            rings: AtomicUsize::new(0),
+        })
+    }
+
+    /// `Remote::deliver`.
+    fn deliver(&self) {
+        let task = Box::leak(Box::new(Task(AtomicPtr::new(ptr::null_mut()))));
+        // SAFETY: it stays allocated until the worker frees it.
+        unsafe { self.inbox.push(NonNull::from(task)) };
+        if self.asleep.must_wake() {
+            self.rings.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// `Rest::sleep` up to the wait; true if it waits.
+    fn sleep(&self) -> bool {
+        self.asleep.set();
+        if self.inbox.is_empty() {
+            return true;
+        }
+        self.asleep.clear();
+        false
+    }
+
+    fn open_inbox(&self) -> usize {
+        self.inbox
+            .take_all()
+            // SAFETY: the inbox gives a node out once.
+            .map(|task| drop(unsafe { Box::from_raw(task.as_ptr()) }))
+            .count()
+    }
+}
+
+/// One coroutine is woken from another worker while its home falls asleep.
+///
+/// Hangs on: the fences of `set` and `must_wake`, and the look between `set` and the wait.
+#[test]
+fn a_delivery_meets_a_home_that_falls_asleep() {
+    loom::model(|| {
+        let home = Home::new();
+        let waker = thread::spawn({
+            let home = home.clone();
+            move || home.deliver()
+        });
+        let waits = home.sleep();
+        waker.join().unwrap();
+        let rings = home.rings.load(Ordering::Relaxed);
+        assert!(
+            !waits || rings > 0,
+            "the home sleeps, and its coroutine is in the inbox"
+        );
+        assert_eq!(home.open_inbox(), 1);
+    });
+}
+
+/// Two wakers, and a home that finds the one's coroutine, runs it, and falls asleep again while the other comes.
+///
+/// Hangs on: as above; and on `must_wake` taking the flag down by an exchange: one ring a sleep.
+#[test]
+fn two_deliveries_meet_a_home_that_sleeps_twice() {
+    with_preemptions(4, || {
+        let home = Home::new();
+        let wakers = [(); 2].map(|()| {
+            let home = home.clone();
+            thread::spawn(move || home.deliver())
+        });
+        let mut found = 0;
+        let mut sleeps = 1;
+        let mut waits = home.sleep();
+        if !waits {
+            found = home.open_inbox();
+            sleeps = 2;
+            waits = home.sleep();
+        }
+        for waker in wakers {
+            waker.join().unwrap();
+        }
+        let rings = home.rings.load(Ordering::Relaxed);
+        let left = home.open_inbox();
+        assert_eq!(found + left, 2);
+        assert!(
+            !waits || left == 0 || rings > 0,
+            "the home sleeps, and a coroutine is in the inbox"
+        );
+        assert!(rings <= sleeps, "one ring a sleep is enough");
+    });
+}

@@ -1,0 +1,243 @@
+//! The join word (`task/join_word.rs`) under every interleaving: one owner of the result, a joiner that is woken once
+//! and never before the stack is free, and a waiter's record that nobody touches after it is gone.
+//!
+//! Each model names what it hangs on: change that, and the model fails (tried; the outcomes are in `task/README.md`).
+
+use loom::cell::UnsafeCell;
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+
+mod atomic {
+    pub(crate) use loom::sync::atomic::Ordering;
+
+    /// loom's, with the name that core has given `fetch_update` since.
+    pub(crate) struct AtomicUsize(loom::sync::atomic::AtomicUsize);
+
+    impl AtomicUsize {
+        pub(crate) fn new(value: usize) -> AtomicUsize {
+            AtomicUsize(loom::sync::atomic::AtomicUsize::new(value))
+        }
+        pub(crate) fn try_update(
+            &self,
+            success: Ordering,
+            failure: Ordering,
+            f: impl FnMut(usize) -> Option<usize>,
+        ) -> Result<usize, usize> {
+            self.0.fetch_update(success, failure, f)
+        }
+    }
+
+    impl std::ops::Deref for AtomicUsize {
+        type Target = loom::sync::atomic::AtomicUsize;
+        fn deref(&self) -> &Self::Target {
+            &self.0
+        }
+    }
+}
+#[allow(dead_code)]
+#[path = "../src/task/join_word.rs"]
+mod join_word;
+
+use join_word::{Join, JoinWord};
+
+/// The joiner's record. It stands for a coroutine's header or a thread's parker: `alive` is its memory, which the joiner
+/// gives up when it leaves.
+struct Record {
+    token: Mutex<bool>,
+    condvar: Condvar,
+    alive: UnsafeCell<bool>,
+    /// Wake-ups by the worker.
+    notified: UnsafeCell<u32>,
+}
+
+/// The address that the joiner leaves in the word; there is one joiner in each model.
+const JOINER: usize = 16;
+
+struct Task {
+    join: JoinWord,
+    /// The result's cell: `Some` between its birth and whoever takes or drops it.
+    result: UnsafeCell<Option<u32>>,
+    /// Set by the worker when the stack is back in the pool.
+    stack_free: UnsafeCell<bool>,
+    joiner: Record,
+}
+
+impl Task {
+    fn new() -> Arc<Task> {
+        Arc::new(Task {
+            join: JoinWord::new(),
+            result: UnsafeCell::new(None),
+            stack_free: UnsafeCell::new(false),
+            joiner: Record {
+                token: Mutex::new(false),
+                condvar: Condvar::new(),
+                alive: UnsafeCell::new(true),
+                notified: UnsafeCell::new(0),
+            },
+        })
+    }
+
+    /// `TaskRef::run_to_end`, then `Worker::finish`.
+    fn run(&self) {
+        // SAFETY: the stage is the coroutine's until RESULT; loom checks it.
+        self.result.with_mut(|result| unsafe { *result = Some(42) });
+        if self.join.publish_result() {
+            self.take_result();
+        }
+        // SAFETY: the worker's; loom checks that the joiner looks later.
+        self.stack_free.with_mut(|free| unsafe { *free = true });
+        let waiter = self.join.waiter();
+        if waiter != 0 {
+            assert_eq!(waiter, JOINER);
+            self.joiner.notify();
+        }
+        self.join.set_done();
+    }
+
+    fn take_result(&self) {
+        // SAFETY: the caller has found the result to be its own; loom checks it.
+        let result = self.result.with_mut(|result| unsafe { (*result).take() });
+        assert_eq!(result, Some(42), "the result has two owners");
+    }
+
+    /// `JoinHandle::join`; gives up and unwinds after `patience` rounds of parking.
+    fn join(&self, patience: usize) {
+        match self.join.announce(JOINER) {
+            Join::Wait => {}
+            Join::Spin => return self.spin_and_take(),
+            Join::Done => return self.leave_with_result(),
+        }
+        for _ in 0..patience {
+            self.joiner.park();
+            match self.join.look() {
+                Join::Wait => {}
+                Join::Spin => return self.spin_and_take(),
+                Join::Done => return self.leave_with_result(),
+            }
+        }
+        if !self.join.retract() {
+            self.spin();
+        }
+        self.joiner.die();
+        self.drop_handle();
+    }
+
+    fn spin_and_take(&self) {
+        self.spin();
+        self.leave_with_result();
+    }
+
+    fn spin(&self) {
+        while self.join.look() != Join::Done {
+            thread::yield_now();
+        }
+    }
+
+    fn leave_with_result(&self) {
+        self.joiner.die();
+        // SAFETY: DONE was seen; loom checks that it means what it says.
+        assert!(
+            self.stack_free.with(|free| unsafe { *free }),
+            "joined before the stack was free"
+        );
+        self.take_result();
+    }
+
+    fn drop_handle(&self) {
+        if self.join.detach() {
+            self.take_result();
+        }
+    }
+
+    /// After both have ended.
+    fn assert_no_result_left(&self) {
+        // SAFETY: nobody else is left.
+        assert_eq!(
+            self.result.with(|result| unsafe { *result }),
+            None,
+            "nobody dropped the result"
+        );
+    }
+}
+
+impl Record {
+    fn notify(&self) {
+        // SAFETY: the word says that the record lives; loom checks it against `die`.
+        assert!(
+            self.alive.with(|alive| unsafe { *alive }),
+            "the waiter was gone"
+        );
+        // SAFETY: the one worker's.
+        self.notified.with_mut(|notified| unsafe { *notified += 1 });
+        *self.token.lock().unwrap() = true;
+        self.condvar.notify_one();
+    }
+
+    fn park(&self) {
+        let mut token = self.token.lock().unwrap();
+        while !*token {
+            token = self.condvar.wait(token).unwrap();
+        }
+        *token = false;
+    }
+
+    fn die(&self) {
+        // SAFETY: the joiner's own record, which nobody may look at any more; loom checks it.
+        self.alive.with_mut(|alive| unsafe { *alive = false });
+    }
+}
+
+fn against(joiner: impl Fn(&Task) + Sync + Send + Copy + 'static) {
+    loom::model(move || {
+        let task = Task::new();
+        let worker = thread::spawn({
+            let task = task.clone();
+            move || task.run()
+        });
+        joiner(&task);
+        worker.join().unwrap();
+        task.assert_no_result_left();
+    });
+}
+
+/// The joiner gets the result, sleeps only if it will be woken, and finds the stack free and its own record untouched
+/// from then on.
+///
+/// Hangs on: `publish_result` before `waiter` in the word's order (or the waiter is missed), `set_done` after the
+/// notification and releasing, `look` acquiring.
+#[test]
+fn a_joiner_gets_the_result() {
+    against(|task| task.join(usize::MAX));
+}
+
+/// A joiner that unwinds before or while the coroutine ends: either it is out of the word before RESULT, and its record is
+/// left alone, or it stays until DONE. The result is dropped once, by the coroutine or by the handle's dropper.
+///
+/// Hangs on: `retract` refusing once RESULT is set.
+#[test]
+fn a_joiner_that_unwinds_leaves_nothing_behind() {
+    against(|task| task.join(0));
+}
+
+/// Of a handle that is dropped and a coroutine that ends, the second one drops the result.
+///
+/// Hangs on: RESULT and DETACHED being set by read-modify-writes that acquire and release.
+#[test]
+fn a_detached_result_is_dropped_once() {
+    against(Task::drop_handle);
+}
+
+/// A look that says "done" means it, also without an announcement (`JoinHandle::is_finished`, then `join`).
+///
+/// Hangs on: `announce` acquiring on failure.
+#[test]
+fn finished_means_that_join_does_not_wait() {
+    against(|task| {
+        if task.join.look() == Join::Done {
+            assert_eq!(task.join.announce(JOINER), Join::Done);
+            task.leave_with_result();
+        } else {
+            task.drop_handle();
+        }
+    });
+}

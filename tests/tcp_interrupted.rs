@@ -1,0 +1,156 @@
+//! Signals: every thread of the process is interrupted all the time, and no caller notices.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use support::sockets::{fill, is_filled, narrow_pair};
+use support::{Case, matrix};
+use withy::net::{TcpListener, TcpStream};
+
+static INTERRUPTIONS: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn count(_signal: libc::c_int) {
+    INTERRUPTIONS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Sends SIGUSR1 to every other thread of this process until it is dropped. The handler is installed without
+/// SA_RESTART, so blocked system calls fail with EINTR.
+struct Storm {
+    over: Arc<AtomicBool>,
+    sender: Option<thread::JoinHandle<()>>,
+}
+
+impl Storm {
+    fn begin() -> Storm {
+        // SAFETY: the handler is async-signal-safe: one atomic addition.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = count as *const () as usize;
+            action.sa_flags = libc::SA_ONSTACK;
+            assert_eq!(
+                libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()),
+                0
+            );
+        }
+        let over = Arc::new(AtomicBool::new(false));
+        let sender = thread::spawn({
+            let over = over.clone();
+            move || {
+                while !over.load(Ordering::Relaxed) {
+                    interrupt_others();
+                    thread::sleep(Duration::from_micros(200));
+                }
+            }
+        });
+        Storm {
+            over,
+            sender: Some(sender),
+        }
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(sender) = self.sender.take() {
+            sender.join().expect("the sender only sends");
+        }
+    }
+}
+
+fn interrupt_others() {
+    // SAFETY: getpid, gettid and tgkill take numbers; a thread that has ended is an error that does not matter.
+    unsafe {
+        let (process, own) = (libc::getpid(), libc::gettid());
+        for entry in std::fs::read_dir("/proc/self/task")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let id = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+                .unwrap_or(own);
+            if id != own {
+                libc::syscall(libc::SYS_tgkill, process, id, libc::SIGUSR1);
+            }
+        }
+    }
+}
+
+fn transfer(case: &Case) {
+    const LEN: usize = 1 << 20;
+    let (mut ours, mut peer) = narrow_pair();
+    let _storm = Storm::begin();
+    let mut clone = ours.try_clone().unwrap();
+    let echo = thread::spawn(move || {
+        let mut back = peer.try_clone().unwrap();
+        std::io::copy(&mut peer, &mut back).unwrap();
+    });
+    let fd = ours.as_raw_fd();
+    // read and write, not read_exact and write_all: those would hide `Interrupted`.
+    let reader = case.spawn(move || {
+        let mut buf = vec![0; 5000];
+        let mut seen = 0;
+        while seen < LEN {
+            let n = clone.read(&mut buf).unwrap();
+            assert!(n > 0 && is_filled(&buf[..n], seen as u64));
+            seen += n;
+        }
+    });
+    reader.until_waiting(fd);
+    let writer = case.spawn(move || {
+        let mut bytes = vec![0; LEN];
+        fill(&mut bytes, 0);
+        let mut sent = 0;
+        while sent < LEN {
+            sent += ours.write(&bytes[sent..]).unwrap();
+        }
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    writer.join();
+    reader.join();
+    echo.join().unwrap();
+}
+
+fn connections(case: &Case) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let _storm = Storm::begin();
+    let acceptor = case.spawn(move || {
+        for _ in 0..100 {
+            listener.accept().unwrap();
+        }
+    });
+    let client = case.spawn(move || {
+        for _ in 0..100 {
+            TcpStream::connect(addr).unwrap();
+        }
+    });
+    client.join();
+    acceptor.join();
+}
+
+/// Promise 14. Reads, writes, accepts, connects and the netpoller's own waits.
+#[test]
+fn no_blocking_call_is_interrupted_by_signals() {
+    matrix(
+        Duration::from_secs(120),
+        "a transfer and 100 connections in a storm of signals",
+        |case| {
+            transfer(case);
+            connections(case);
+        },
+    );
+    assert!(
+        INTERRUPTIONS.load(Ordering::Relaxed) > 100,
+        "hardly any signal arrived"
+    );
+}
