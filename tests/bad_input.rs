@@ -137,11 +137,18 @@ fn no_memory_for_a_stack_is_an_error_and_no_abort() {
             };
             assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
             let panic = catch_unwind(|| drop(withy::spawn(|| ()))).unwrap_err();
-            assert!(text_of(&*panic).contains(&error.to_string()), "{}", text_of(&*panic));
+            assert!(
+                text_of(&*panic).contains(&error.to_string()),
+                "{}",
+                text_of(&*panic)
+            );
             let one = held.pop().expect("some memory was there");
             one.coroutine().unpark();
             one.join().unwrap();
-            assert_eq!(withy::Builder::new().spawn(|| 7).unwrap().join().unwrap(), 7);
+            assert_eq!(
+                withy::Builder::new().spawn(|| 7).unwrap().join().unwrap(),
+                7
+            );
             for waiter in held.into_iter().chain(parked) {
                 waiter.coroutine().unpark();
                 waiter.join().unwrap();

@@ -119,6 +119,8 @@ fn be_clients(role: &str) {
     }
     println!("verified");
     let _ = std::io::stdin().read(&mut [0]);
+    // Nobody listens to what the test harness would say.
+    std::process::exit(0);
 }
 
 /// An echo server on `runtime` whose `N` clients have been verified and are still connected.

@@ -53,7 +53,7 @@ fn a_panic_reaches_its_joiner_only() {
             withy::yield_now();
             std::panic::panic_any(Payload(42));
         });
-        let payload = failing.join().map(|()| ()).unwrap_err();
+        let payload = failing.join().unwrap_err();
         assert_eq!(payload.downcast_ref::<Payload>().unwrap().0, 42);
         for (n, neighbour) in neighbours.into_iter().enumerate() {
             assert_eq!(neighbour.join().unwrap(), n);

@@ -259,7 +259,7 @@ fn starting_and_stopping_a_thousand_times_leaks_nothing() {
     }
     within(LIMIT * 2, "1,000 runtimes", || {
         let cycle = |round: usize| {
-            let runtime = runtime(1 + round % 3, round % 2 == 0);
+            let runtime = runtime(1 + round % 3, round.is_multiple_of(2));
             let parked = runtime.spawn(withy::park);
             let (mut ours, mut peer) = pair();
             let echo = runtime.spawn(move || {

@@ -8,8 +8,8 @@ mod support;
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rig::until;
@@ -260,23 +260,21 @@ fn two_that_ping_pong_do_not_starve_a_third() {
             let runs = Arc::new(AtomicUsize::new(0));
             let stop = Arc::new(AtomicBool::new(false));
             let longest = runtime.run(|| {
-                let player = |peer: Arc<std::sync::OnceLock<withy::Coroutine>>| {
+                // Strictly in turn, so that each wake-up finds a parked peer and takes the LIFO slot.
+                let player = |me: usize, peer: Arc<OnceLock<withy::Coroutine>>| {
                     let (runs, stop) = (runs.clone(), stop.clone());
                     withy::spawn(move || {
                         while !stop.load(Ordering::SeqCst) {
-                            runs.fetch_add(1, Ordering::SeqCst);
-                            if let Some(peer) = peer.get() {
-                                peer.unpark();
+                            if runs.load(Ordering::SeqCst) % 2 == me {
+                                runs.fetch_add(1, Ordering::SeqCst);
+                                peer.get().expect("set before the start").unpark();
                             }
                             withy::park();
                         }
-                        if let Some(peer) = peer.get() {
-                            peer.unpark();
-                        }
                     })
                 };
-                let peers = [const { std::sync::OnceLock::new() }; 2].map(Arc::new);
-                let players = [player(peers[0].clone()), player(peers[1].clone())];
+                let peers = [const { OnceLock::new() }; 2].map(Arc::new);
+                let players = [player(0, peers[0].clone()), player(1, peers[1].clone())];
                 peers[0].set(players[1].coroutine()).unwrap();
                 peers[1].set(players[0].coroutine()).unwrap();
                 let mut longest = 0;

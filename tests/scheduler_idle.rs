@@ -21,15 +21,10 @@ fn an_idle_runtime_never_wakes_up() {
     for workers in [1, 2, 8] {
         for full_stealing in [false, true] {
             within(LIMIT, "a quiet second", || {
-                // SAFETY: the coroutines of this test hold nothing over their waits.
-                let steal = match full_stealing {
-                    true => unsafe { withy::Steal::started() },
-                    false => withy::Steal::fresh(),
-                };
                 let name = format!("q{workers}{}", u8::from(full_stealing));
                 let builder = withy::Runtime::builder()
                     .workers(workers)
-                    .steal(steal)
+                    .steal(rig::steal(full_stealing))
                     .name(&name);
                 let runtime = builder.build().unwrap();
                 let (mut ours, peer) = pair();

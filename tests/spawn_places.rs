@@ -151,7 +151,7 @@ fn full_stealing_moves_started_coroutines_off_a_busy_worker() {
 #[test]
 fn run_borrows_and_gives_the_value_back() {
     each_runtime("run", |runtime, _| {
-        let words = vec!["plain".to_owned(), "blocking".to_owned()];
+        let words = ["plain".to_owned(), "blocking".to_owned()];
         let mut lengths = Vec::new();
         let total: usize = runtime.run(|| {
             withy::yield_now();

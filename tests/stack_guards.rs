@@ -7,22 +7,19 @@ use std::os::unix::process::ExitStatusExt;
 
 use rig::child;
 use support::{LIMIT, within};
-use withy::{Runtime, RuntimeBuilder};
+use withy::Runtime;
 
 /// Both sorts of guard: those of the kernel here, and those of older kernels.
-const GUARDS: [(&str, fn() -> RuntimeBuilder); 2] = [
-    ("auto", || Runtime::builder().workers(2)),
-    ("mprotect", || {
-        Runtime::builder().workers(2).mprotect_guards()
-    }),
-];
+const GUARDS: [&str; 2] = ["auto", "mprotect"];
 
 fn runtime(guards: &str) -> Runtime {
-    let (_, builder) = GUARDS
-        .into_iter()
-        .find(|(name, _)| *name == guards)
-        .expect("a known sort");
-    builder().build().unwrap()
+    let builder = Runtime::builder().workers(2);
+    match guards {
+        "auto" => builder.build(),
+        "mprotect" => builder.mprotect_guards().build(),
+        _ => unreachable!("one of GUARDS"),
+    }
+    .unwrap()
 }
 
 #[allow(unconditional_recursion, reason = "that is the point")]
@@ -36,7 +33,10 @@ const BORN: &str = "is born at";
 
 /// How the report should tell of the place that the child has told before.
 fn birth(text: &str) -> String {
-    let line = text.lines().find(|line| line.contains(BORN)).expect("the child tells it first");
+    let line = text
+        .lines()
+        .find(|line| line.contains(BORN))
+        .expect("the child tells it first");
     let (_, place) = line.split_once(BORN).expect("it was found");
     format!("spawned at{place}")
 }
@@ -57,7 +57,7 @@ fn an_overflow_is_reported_by_name() {
         let _ = child.join();
         unreachable!("the process was aborted");
     }
-    for (guards, _) in GUARDS {
+    for guards in GUARDS {
         let (output, text) = child::run(TEST, guards, &[]);
         assert_eq!(
             output.status.signal(),
@@ -91,7 +91,7 @@ fn an_overflow_of_a_nameless_coroutine_is_reported_by_its_place_of_birth() {
         let _ = child.join();
         unreachable!("the process was aborted");
     }
-    for (guards, _) in GUARDS {
+    for guards in GUARDS {
         let (output, text) = child::run(TEST, guards, &[]);
         assert_eq!(
             output.status.signal(),
@@ -99,10 +99,7 @@ fn an_overflow_of_a_nameless_coroutine_is_reported_by_its_place_of_birth() {
             "{guards}: {text}"
         );
         assert!(text.contains("<unnamed>"), "{guards}: {text}");
-        assert!(
-            text.contains(&birth(&text)),
-            "{guards}: {text}"
-        );
+        assert!(text.contains(&birth(&text)), "{guards}: {text}");
         assert!(text.contains("262144 bytes"), "{guards}: {text}");
     }
 }
@@ -127,7 +124,7 @@ fn the_guard_is_64_kibibytes_wide() {
         });
         return;
     }
-    for (guards, _) in GUARDS {
+    for guards in GUARDS {
         for offset in [0, 4_096, 32 << 10, (64 << 10) - 1] {
             let (output, text) = child::run(TEST, &format!("{guards},{offset}"), &[]);
             assert_eq!(
@@ -190,9 +187,9 @@ fn an_overflow_of_a_plain_thread_is_still_stds_report() {
 /// Promise 50. Up to its guard a stack is the coroutine's own: neighbours that use theirs fully stay intact.
 #[test]
 fn neighbours_that_use_their_stacks_fully_stay_intact() {
-    for (guards, builder) in GUARDS {
+    for guards in GUARDS {
         within(LIMIT, "deep neighbours", || {
-            let runtime = builder().build().unwrap();
+            let runtime = runtime(guards);
             fn fill(seed: u64, lowest: usize) -> bool {
                 let block = std::hint::black_box([seed; 128]);
                 let deepest = block.as_ptr() as usize <= lowest;

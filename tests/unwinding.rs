@@ -47,7 +47,7 @@ fn destructors_may_wait_while_a_panic_unwinds() {
             })
             .collect();
         for (n, failing) in failing.into_iter().enumerate() {
-            let payload = failing.join().map(|()| ()).unwrap_err();
+            let payload = failing.join().unwrap_err();
             assert_eq!(text_of(&*payload), format!("failure {n}"), "{label}");
         }
         assert_eq!(waited.load(Ordering::SeqCst), 20, "{label}");
@@ -129,7 +129,7 @@ fn a_neighbour_of_an_unwinding_coroutine_may_panic_too() {
             })
             .collect();
         for (n, failing) in pairs.into_iter().enumerate() {
-            let payload = failing.join().map(|()| ()).unwrap_err();
+            let payload = failing.join().unwrap_err();
             assert_eq!(text_of(&*payload), format!("outer {n}"), "{label}");
         }
         assert!(runtime.run(|| !std::thread::panicking()), "{label}");

@@ -127,9 +127,10 @@ impl Runtime {
         T: Send + 'static,
     {
         let options = Options::default();
-        Place::of(&self.shared)
-            .spawn(f, options, Location::caller())
-            .unwrap_or_else(crate::spawn::refused)
+        match Place::of(&self.shared).spawn(f, options, Location::caller()) {
+            Ok(handle) => handle,
+            Err(error) => crate::spawn::refused(&error),
+        }
     }
 
     /// Runs a closure as a coroutine of this runtime and waits for its value. See [`run`](crate::run).

@@ -35,7 +35,10 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    spawn_here(f, Options::default(), Location::caller()).unwrap_or_else(refused)
+    match spawn_here(f, Options::default(), Location::caller()) {
+        Ok(handle) => handle,
+        Err(error) => refused(&error),
+    }
 }
 
 /// Starts a coroutine on one worker, by index (0 to [`Runtime::workers`](crate::Runtime::workers) − 1), where it stays. For those who know better
@@ -53,7 +56,10 @@ where
         target: Some(worker),
         ..Options::default()
     };
-    spawn_here(f, options, Location::caller()).unwrap_or_else(refused)
+    match spawn_here(f, options, Location::caller()) {
+        Ok(handle) => handle,
+        Err(error) => refused(&error),
+    }
 }
 
 /// Starts a coroutine on the caller's worker from a closure that need not be `Send`.
@@ -92,8 +98,11 @@ where
     // SAFETY: the closure goes to the local queue of this worker, from which nobody steals, and a local coroutine is
     // pinned in both modes: closure, locals and result live and die on this thread, or go to a handle that is
     // as little `Send` as the result.
-    unsafe { Place::Worker(worker).spawn_unchecked(f, options, Location::caller()) }
-        .unwrap_or_else(refused)
+    let spawned = unsafe { Place::Worker(worker).spawn_unchecked(f, options, Location::caller()) };
+    match spawned {
+        Ok(handle) => handle,
+        Err(error) => refused(&error),
+    }
 }
 
 /// Runs a closure as a coroutine and waits for its value; inside a coroutine it just runs it.
@@ -120,7 +129,7 @@ where
     }
     match runtime::default() {
         Ok(shared) => run_in(shared, f, Location::caller()),
-        Err(error) => refused(error),
+        Err(error) => refused(&error),
     }
 }
 
@@ -319,6 +328,7 @@ where
 }
 
 /// `run` in a given runtime.
+#[track_caller]
 pub(crate) fn run_in<F, T>(shared: &Arc<Shared>, f: F, location: &'static Location<'static>) -> T
 where
     F: FnOnce() -> T + Send,
@@ -330,8 +340,11 @@ where
     crate::task::park::assert_may_park();
     // SAFETY: Send; and what it borrows outlives it, since we return only after its end: the wait below cannot be
     // cancelled (masked), was checked not to be forbidden, and aborts if it unwinds all the same.
-    let handle = unsafe { Place::of(shared).spawn_unchecked(f, Options::default(), location) };
-    let handle = handle.unwrap_or_else(refused);
+    let spawned = unsafe { Place::of(shared).spawn_unchecked(f, Options::default(), location) };
+    let handle = match spawned {
+        Ok(handle) => handle,
+        Err(error) => refused(&error),
+    };
     let borrowed = AbortOnUnwind;
     let result = handle.join_masked();
     core::mem::forget(borrowed);
@@ -353,6 +366,6 @@ impl Drop for AbortOnUnwind {
 /// What the panicking spawns do with an error.
 #[cold]
 #[track_caller]
-pub(crate) fn refused<T>(error: io::Error) -> T {
+pub(crate) fn refused(error: &io::Error) -> ! {
     panic!("failed to spawn a coroutine: {error}")
 }

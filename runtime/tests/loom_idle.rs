@@ -15,6 +15,8 @@ use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use loom::thread::{self, JoinHandle};
 
+mod model;
+
 mod atomic {
     pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
 
@@ -57,13 +59,7 @@ mod inbox;
 
 use idle::{Idle, SleepFlag, Woken};
 use inbox::{Inbox, Linked};
-
-/// All executions with up to `most` preemptions.
-fn with_preemptions(most: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(most);
-    builder.check(model);
-}
+use model::{Gate, with_preemptions};
 
 // ---- movable work ----
 
@@ -76,6 +72,7 @@ enum Bell {
 }
 
 struct Runtime {
+    gate: Gate,
     idle: Idle,
     /// How much movable work is visible. Relaxed, as a deque's indices are: the fences must do.
     work: AtomicUsize,
@@ -93,6 +90,7 @@ impl Runtime {
     /// Worker 0 runs something for ever in each model; those in `asleep` wait.
     fn new(workers: usize, asleep: &[usize]) -> Arc<Runtime> {
         let runtime = Runtime {
+            gate: Gate::new(),
             idle: Idle::new(workers),
             work: AtomicUsize::new(0),
             workers: (0..workers)
@@ -109,12 +107,14 @@ impl Runtime {
 
     /// `push_movable`, `inject`: gives the worker that this has started again.
     fn push(self: &Arc<Runtime>) -> Option<JoinHandle<()>> {
+        self.gate.pass();
         self.work.fetch_add(1, Ordering::Relaxed);
         self.notify_work()
     }
 
     /// `Shared::notify_work`.
     fn notify_work(self: &Arc<Runtime>) -> Option<JoinHandle<()>> {
+        self.gate.pass();
         let worker = self.idle.worker_to_wake()?;
         self.workers[worker]
             .0
@@ -141,7 +141,9 @@ impl Runtime {
             }
             // `Rest::sleep`: announce first, look again second, wait third.
             self.workers[me].0.set();
+            self.gate.pass();
             self.idle.sleep(me, searching);
+            self.gate.pass();
             if self.work.load(Ordering::Relaxed) == 0 && self.wait(me) {
                 return;
             }
@@ -162,6 +164,7 @@ impl Runtime {
     /// True: it is a searcher now.
     fn rise(&self, me: usize) -> bool {
         self.workers[me].0.clear();
+        self.gate.pass();
         self.idle.wake(me) == Woken::ToSearch
     }
 
@@ -174,6 +177,7 @@ impl Runtime {
     }
 
     fn steal(&self) -> bool {
+        self.gate.pass();
         self.work
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |work| {
                 work.checked_sub(1)
@@ -183,6 +187,7 @@ impl Runtime {
 
     /// `Rest::found_work`, of a searcher.
     fn found_work(self: &Arc<Runtime>) {
+        self.gate.pass();
         if self.idle.stop_search() && self.work.load(Ordering::Relaxed) > 0 {
             join(self.notify_work());
         }
@@ -298,6 +303,7 @@ impl Linked for Task {
 }
 
 struct Home {
+    gate: Gate,
     inbox: Inbox<Task>,
     asleep: SleepFlag,
     /// How often the eventfd was written to.
@@ -307,6 +313,7 @@ struct Home {
 impl Home {
     fn new() -> Arc<Home> {
         Arc::new(Home {
+            gate: Gate::new(),
             inbox: Inbox::new(),
             asleep: SleepFlag::new(),
             rings: AtomicUsize::new(0),
@@ -316,8 +323,10 @@ impl Home {
     /// `Remote::deliver`.
     fn deliver(&self) {
         let task = Box::leak(Box::new(Task(AtomicPtr::new(ptr::null_mut()))));
+        self.gate.pass();
         // SAFETY: it stays allocated until the worker frees it.
         unsafe { self.inbox.push(NonNull::from(task)) };
+        self.gate.pass();
         if self.asleep.must_wake() {
             self.rings.fetch_add(1, Ordering::Relaxed);
         }
@@ -325,7 +334,9 @@ impl Home {
 
     /// `Rest::sleep` up to the wait; true if it waits.
     fn sleep(&self) -> bool {
+        self.gate.pass();
         self.asleep.set();
+        self.gate.pass();
         if self.inbox.is_empty() {
             return true;
         }
@@ -334,6 +345,7 @@ impl Home {
     }
 
     fn open_inbox(&self) -> usize {
+        self.gate.pass();
         self.inbox
             .take_all()
             // SAFETY: the inbox gives a node out once.

@@ -10,6 +10,8 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
+mod model;
+
 mod atomic {
     pub(crate) use loom::sync::atomic::{AtomicPtr, Ordering};
 }
@@ -18,6 +20,7 @@ mod atomic {
 mod inbox;
 
 use inbox::{Inbox, Linked};
+use model::{Gate, with_preemptions};
 
 struct Node {
     next: loom::sync::atomic::AtomicPtr<Node>,
@@ -31,18 +34,20 @@ impl Linked for Node {
     }
 }
 
-fn push(inbox: &Inbox<Node>, number: u32) {
+fn push(gate: &Gate, inbox: &Inbox<Node>, number: u32) {
     let node = Box::new(Node {
         next: loom::sync::atomic::AtomicPtr::new(ptr::null_mut()),
         number: UnsafeCell::new(0),
     });
     // SAFETY: the node is ours until it is pushed.
     node.number.with_mut(|cell| unsafe { *cell = number });
+    gate.pass();
     // SAFETY: it stays allocated until `take` frees it.
     unsafe { inbox.push(NonNull::from(Box::leak(node))) };
 }
 
-fn take(inbox: &Inbox<Node>, taken: &mut Vec<u32>) {
+fn take(gate: &Gate, inbox: &Inbox<Node>, taken: &mut Vec<u32>) {
+    gate.pass();
     for node in inbox.take_all() {
         // SAFETY: the inbox gives a node out once; loom checks it.
         let node = unsafe { Box::from_raw(node.as_ptr()) };
@@ -51,33 +56,26 @@ fn take(inbox: &Inbox<Node>, taken: &mut Vec<u32>) {
     }
 }
 
-/// All executions with up to `most` preemptions.
-fn with_preemptions(most: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(most);
-    builder.check(model);
-}
-
 /// Two pushers against a taker.
 ///
 /// Hangs on: the pusher's Release and the taker's Acquire; the taker taking the list by one exchange; the reversal.
 #[test]
 fn nothing_is_lost_and_each_pushers_order_is_kept() {
     with_preemptions(3, || {
-        let inbox = Arc::new(Inbox::new());
+        let (gate, inbox) = (Arc::new(Gate::new()), Arc::new(Inbox::new()));
         let pushers = [10, 20].map(|first| {
-            let inbox = inbox.clone();
+            let (gate, inbox) = (gate.clone(), inbox.clone());
             thread::spawn(move || {
-                push(&inbox, first);
-                push(&inbox, first + 1);
+                push(&gate, &inbox, first);
+                push(&gate, &inbox, first + 1);
             })
         });
         let mut taken = Vec::new();
-        take(&inbox, &mut taken);
+        take(&gate, &inbox, &mut taken);
         for pusher in pushers {
             pusher.join().unwrap();
         }
-        take(&inbox, &mut taken);
+        take(&gate, &inbox, &mut taken);
         assert!(inbox.is_empty());
         for first in [10, 20] {
             let of_one: Vec<_> = taken
@@ -97,19 +95,21 @@ fn nothing_is_lost_and_each_pushers_order_is_kept() {
 #[test]
 fn a_node_that_comes_back_confuses_nobody() {
     loom::model(|| {
-        let inbox = Arc::new(Inbox::new());
-        push(&inbox, 1);
+        let (gate, inbox) = (Arc::new(Gate::new()), Arc::new(Inbox::new()));
+        push(&gate, &inbox, 1);
         let pusher = thread::spawn({
-            let inbox = inbox.clone();
-            move || push(&inbox, 2)
+            let (gate, inbox) = (gate.clone(), inbox.clone());
+            move || push(&gate, &inbox, 2)
         });
         let mut taken = Vec::new();
+        gate.pass();
         for node in inbox.take_all() {
+            gate.pass();
             // SAFETY: taken out, so it may be pushed again.
             unsafe { inbox.push(node) };
         }
         pusher.join().unwrap();
-        take(&inbox, &mut taken);
+        take(&gate, &inbox, &mut taken);
         taken.sort_unstable();
         assert_eq!(taken, [1, 2]);
     });

@@ -7,6 +7,8 @@ use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
+mod model;
+
 mod atomic {
     pub(crate) use loom::sync::atomic::Ordering;
 
@@ -39,6 +41,7 @@ mod atomic {
 mod join_word;
 
 use join_word::{Join, JoinWord};
+use model::Gate;
 
 /// The joiner's record. It stands for a coroutine's header or a thread's parker: `alive` is its memory, which the joiner
 /// gives up when it leaves.
@@ -54,6 +57,7 @@ struct Record {
 const JOINER: usize = 16;
 
 struct Task {
+    gate: Gate,
     join: JoinWord,
     /// The result's cell: `Some` between its birth and whoever takes or drops it.
     result: UnsafeCell<Option<u32>>,
@@ -65,13 +69,14 @@ struct Task {
 impl Task {
     fn new() -> Arc<Task> {
         Arc::new(Task {
+            gate: Gate::new(),
             join: JoinWord::new(),
             result: UnsafeCell::new(None),
             stack_free: UnsafeCell::new(false),
             joiner: Record {
                 token: Mutex::new(false),
                 condvar: Condvar::new(),
-                alive: UnsafeCell::new(true),
+                alive: UnsafeCell::new(false),
                 notified: UnsafeCell::new(0),
             },
         })
@@ -81,16 +86,19 @@ impl Task {
     fn run(&self) {
         // SAFETY: the stage is the coroutine's until RESULT; loom checks it.
         self.result.with_mut(|result| unsafe { *result = Some(42) });
+        self.gate.pass();
         if self.join.publish_result() {
             self.take_result();
         }
         // SAFETY: the worker's; loom checks that the joiner looks later.
         self.stack_free.with_mut(|free| unsafe { *free = true });
+        self.gate.pass();
         let waiter = self.join.waiter();
         if waiter != 0 {
             assert_eq!(waiter, JOINER);
             self.joiner.notify();
         }
+        self.gate.pass();
         self.join.set_done();
     }
 
@@ -102,6 +110,8 @@ impl Task {
 
     /// `JoinHandle::join`; gives up and unwinds after `patience` rounds of parking.
     fn join(&self, patience: usize) {
+        self.joiner.live();
+        self.gate.pass();
         match self.join.announce(JOINER) {
             Join::Wait => {}
             Join::Spin => return self.spin_and_take(),
@@ -109,12 +119,14 @@ impl Task {
         }
         for _ in 0..patience {
             self.joiner.park();
+            self.gate.pass();
             match self.join.look() {
                 Join::Wait => {}
                 Join::Spin => return self.spin_and_take(),
                 Join::Done => return self.leave_with_result(),
             }
         }
+        self.gate.pass();
         if !self.join.retract() {
             self.spin();
         }
@@ -144,6 +156,7 @@ impl Task {
     }
 
     fn drop_handle(&self) {
+        self.gate.pass();
         if self.join.detach() {
             self.take_result();
         }
@@ -181,6 +194,11 @@ impl Record {
         *token = false;
     }
 
+    fn live(&self) {
+        // SAFETY: the joiner's own record, and it is not announced yet.
+        self.alive.with_mut(|alive| unsafe { *alive = true });
+    }
+
     fn die(&self) {
         // SAFETY: the joiner's own record, which nobody may look at any more; loom checks it.
         self.alive.with_mut(|alive| unsafe { *alive = false });
@@ -203,8 +221,8 @@ fn against(joiner: impl Fn(&Task) + Sync + Send + Copy + 'static) {
 /// The joiner gets the result, sleeps only if it will be woken, and finds the stack free and its own record untouched
 /// from then on.
 ///
-/// Hangs on: `publish_result` before `waiter` in the word's order (or the waiter is missed), `set_done` after the
-/// notification and releasing, `look` acquiring.
+/// Hangs on: `waiter` being read after `publish_result` (or the waiter is missed) and one of the two acquiring, `announce`
+/// releasing, `set_done` after the notification and releasing, `look` acquiring.
 #[test]
 fn a_joiner_gets_the_result() {
     against(|task| task.join(usize::MAX));
@@ -221,7 +239,7 @@ fn a_joiner_that_unwinds_leaves_nothing_behind() {
 
 /// Of a handle that is dropped and a coroutine that ends, the second one drops the result.
 ///
-/// Hangs on: RESULT and DETACHED being set by read-modify-writes that acquire and release.
+/// Hangs on: RESULT and DETACHED being set by read-modify-writes, the former releasing, the latter acquiring.
 #[test]
 fn a_detached_result_is_dropped_once() {
     against(Task::drop_handle);
@@ -233,6 +251,7 @@ fn a_detached_result_is_dropped_once() {
 #[test]
 fn finished_means_that_join_does_not_wait() {
     against(|task| {
+        task.gate.pass();
         if task.join.look() == Join::Done {
             assert_eq!(task.join.announce(JOINER), Join::Done);
             task.leave_with_result();

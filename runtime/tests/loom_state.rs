@@ -11,6 +11,8 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
+mod model;
+
 mod atomic {
     pub(crate) use loom::sync::atomic::{AtomicU32, Ordering};
 }
@@ -18,6 +20,7 @@ mod atomic {
 #[path = "../src/task/state.rs"]
 mod state;
 
+use model::{Gate, with_preemptions};
 use state::{Notify, Park, State};
 
 /// What a coroutine does when it has the worker.
@@ -36,6 +39,7 @@ struct Stack {
 }
 
 struct Task<B> {
+    gate: Gate,
     state: State,
     stack: UnsafeCell<Stack>,
     body: B,
@@ -44,6 +48,7 @@ struct Task<B> {
 impl<B: Fn(&State, &mut Stack) -> Step> Task<B> {
     fn new(body: B) -> Arc<Task<B>> {
         Arc::new(Task {
+            gate: Gate::new(),
             state: State::new(),
             stack: UnsafeCell::new(Stack::default()),
             body,
@@ -53,17 +58,20 @@ impl<B: Fn(&State, &mut Stack) -> Step> Task<B> {
     /// A worker that holds the queue link: `Worker::run`, until it parks or ends.
     fn run(&self) {
         loop {
+            self.gate.pass();
             let step = self.on_stack(|stack| (self.body)(&self.state, stack));
             match step {
                 Step::Yield => {}
                 Step::Park => {
                     self.on_stack(|stack| stack.parks += 1);
+                    self.gate.pass();
                     if self.state.park() == Park::Parked {
                         return;
                     }
                 }
                 Step::Finish => {
                     self.on_stack(|stack| stack.finished = true);
+                    self.gate.pass();
                     return self.state.finish();
                 }
             }
@@ -75,9 +83,10 @@ impl<B: Fn(&State, &mut Stack) -> Step> Task<B> {
         self.stack.with_mut(|stack| f(unsafe { &mut *stack }))
     }
 
-    /// What a waker does with the outcome; gives 1 if it had to schedule.
-    fn obey(&self, outcome: Notify) -> u32 {
-        if outcome == Notify::Schedule {
+    /// A waker: wakes, and does what the outcome asks for. Gives 1 if it had to schedule.
+    fn wake(&self, wake_up: fn(&State) -> Notify) -> u32 {
+        self.gate.pass();
+        if wake_up(&self.state) == Notify::Schedule {
             self.run();
             return 1;
         }
@@ -91,14 +100,6 @@ impl<B: Fn(&State, &mut Stack) -> Step> Task<B> {
             stack.parks
         })
     }
-}
-
-/// A model of three threads that wake and park: all executions with up to `most` preemptions, since all would be
-/// millions.
-fn with_preemptions(most: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(most);
-    builder.check(model);
 }
 
 /// The first run, on a thread of its own, against `wakers`; gives how many of them had to schedule.
@@ -147,7 +148,7 @@ fn news_stored_before_a_notify_is_seen_after_the_next_park() {
             let (news, task) = (news.clone(), task.clone());
             thread::spawn(move || {
                 tell(&news);
-                task.obey(task.state.notify())
+                task.wake(State::notify)
             })
         };
         let wakers = [
@@ -179,7 +180,7 @@ fn a_park_is_scheduled_once() {
         let task = Task::new(body);
         let scheduled = race(
             &task,
-            vec![|t| t.obey(t.state.notify()), |t| t.obey(t.state.notify())],
+            vec![|t| t.wake(State::notify), |t| t.wake(State::notify)],
         );
         assert_eq!(task.assert_finished(), 1);
         assert!(scheduled <= 1);
@@ -212,7 +213,7 @@ fn a_wake_up_during_a_yield_is_kept_for_the_park() {
             let (news, task) = (news.clone(), task.clone());
             move || {
                 news.store(true, Ordering::Relaxed);
-                task.obey(task.state.notify())
+                task.wake(State::notify)
             }
         });
         task.run();
@@ -249,12 +250,12 @@ fn a_permit_is_kept_until_the_public_park() {
             let (io, task) = (io.clone(), task.clone());
             move || {
                 io.store(true, Ordering::Relaxed);
-                task.obey(task.state.notify())
+                task.wake(State::notify)
             }
         });
         let friend = thread::spawn({
             let task = task.clone();
-            move || task.obey(task.state.unpark())
+            move || task.wake(State::unpark)
         });
         task.run();
         netpoller.join().unwrap();
@@ -289,7 +290,7 @@ fn a_permit_carries_what_was_done_before_it() {
             move || {
                 // SAFETY: ours until the permit is given.
                 gift.with_mut(|gift| unsafe { *gift = 7 });
-                task.obey(task.state.unpark())
+                task.wake(State::unpark)
             }
         });
         task.run();
@@ -314,7 +315,7 @@ fn a_cancellation_reaches_the_coroutine() {
         let task = Task::new(body);
         race(
             &task,
-            vec![|t| t.obey(t.state.cancel()), |t| t.obey(t.state.notify())],
+            vec![|t| t.wake(State::cancel), |t| t.wake(State::notify)],
         );
         task.assert_finished();
     });
@@ -322,16 +323,16 @@ fn a_cancellation_reaches_the_coroutine() {
 
 /// Wake-ups that come with or after the end do nothing.
 ///
-/// Hangs on: `notify_with` leaving DONE alone.
+/// Hangs on: `finish` leaving nothing behind that reads as PARKED.
 #[test]
 fn a_finished_coroutine_is_not_scheduled() {
     loom::model(|| {
         let task = Task::new(|_: &State, _: &mut Stack| Step::Finish);
         let scheduled = race(
             &task,
-            vec![|t| t.obey(t.state.unpark()), |t| t.obey(t.state.cancel())],
+            vec![|t| t.wake(State::unpark), |t| t.wake(State::cancel)],
         );
-        assert_eq!(scheduled + task.obey(task.state.notify()), 0);
+        assert_eq!(scheduled + task.wake(State::notify), 0);
         task.assert_finished();
     });
 }

@@ -7,7 +7,7 @@ pub(crate) mod process;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use withy::Runtime;
+use withy::{Runtime, Steal};
 
 use crate::support::{LIMIT, runtime, within};
 
@@ -21,6 +21,16 @@ pub(crate) fn each_runtime(what: &str, body: impl Fn(&Runtime, &str)) {
                 body(&runtime, &label);
             });
         }
+    }
+}
+
+/// A mode of stealing by its name in the tests' labels.
+pub(crate) fn steal(full_stealing: bool) -> Steal {
+    if full_stealing {
+        // SAFETY: what these tests hold over a blocking call is `Send` and neither thread-local nor locked by thread.
+        unsafe { Steal::started() }
+    } else {
+        Steal::fresh()
     }
 }
 

@@ -19,6 +19,8 @@ struct Guest<H> {
 pub(crate) struct Lobby<H> {
     guests: VecDeque<Guest<H>>,
     next: u64,
+    /// Guests that were called and have not left the direction yet, nor come back: each is responsible.
+    called: usize,
 }
 
 /// How a guest that leaves by itself was found.
@@ -36,6 +38,7 @@ impl<H> Default for Lobby<H> {
         Lobby {
             guests: VecDeque::new(),
             next: 0,
+            called: 0,
         }
     }
 }
@@ -63,6 +66,21 @@ impl<H> Lobby<H> {
         entered
     }
 
+    /// A newcomer that found nobody in the word: it waits behind guests that wait or are on their way, or it would take
+    /// the word from them again and again. Those in the lobby have someone responsible for them (B1), and so has it.
+    pub(crate) fn queue_up(&mut self, ticket: Ticket, handle: impl FnOnce() -> H) -> bool {
+        let behind_someone = !self.guests.is_empty() || self.called > 0;
+        if behind_someone {
+            self.admit(ticket, handle());
+        }
+        behind_someone
+    }
+
+    /// A called guest leaves the direction, or comes back to the lobby.
+    pub(crate) fn settle_called(&mut self) {
+        self.called -= 1;
+    }
+
     /// A guest that waits for no baton.
     pub(crate) fn admit(&mut self, ticket: Ticket, handle: H) {
         let place = self.guests.partition_point(|guest| guest.ticket < ticket);
@@ -86,11 +104,13 @@ impl<H> Lobby<H> {
     }
 
     /// Takes out the guest that came first: it is responsible now, and must be woken. `word`, if there is one, is told
-    /// when the lobby is empty.
+    /// when the lobby is empty and nobody who was called from it is on the way.
     #[must_use]
     pub(crate) fn call(&mut self, word: Option<(&Word, Snapshot)>) -> Option<H> {
         let called = self.guests.pop_front();
+        self.called += usize::from(called.is_some());
         if self.guests.is_empty()
+            && self.called == 0
             && let Some((word, seen)) = word
         {
             word.empty_lobby(seen);

@@ -69,6 +69,8 @@ pub(super) struct Visit<'a> {
     ticket: Option<Ticket>,
     /// It must call the next from the lobby when it leaves (`README.md`, B1).
     responsible: bool,
+    /// It is counted in the lobby as called.
+    called: bool,
     expired: bool,
 }
 
@@ -81,6 +83,7 @@ impl<'a> Visit<'a> {
             clock,
             ticket: None,
             responsible: false,
+            called: false,
             expired: false,
         }
     }
@@ -123,7 +126,8 @@ impl<'a> Visit<'a> {
             return Ok(());
         }
         let deadline = self.clock.deadline(self.interest.lane(self.direction));
-        if view.seen.has_waiter() {
+        let newcomer = self.ticket.is_none() && !self.responsible;
+        if view.seen.has_waiter() || (newcomer && view.seen.has_lobby()) {
             self.wait_in_lobby(view);
         } else {
             self.wait_in_word(view, deadline);
@@ -157,21 +161,30 @@ impl<'a> Visit<'a> {
     fn wait_in_lobby(&mut self, view: View) {
         let lane = self.interest.lane(self.direction);
         let known = self.ticket;
+        let called = self.called;
         let (ticket, entered) = lane.with_queue(|queue| {
             let ticket = known.unwrap_or_else(|| queue.lobby.ticket());
-            (
-                ticket,
-                queue
+            let entered = if view.seen.has_waiter() {
+                let entered = queue
                     .lobby
-                    .enter(view.word, view.seen, ticket, Unparker::current),
-            )
+                    .enter(view.word, view.seen, ticket, Unparker::current);
+                entered == EnterLobby::Entered
+            } else {
+                queue.lobby.queue_up(ticket, Unparker::current)
+            };
+            if entered && called {
+                queue.lobby.settle_called();
+            }
+            (ticket, entered)
         });
+        // Kept also when the lobby was empty after all: then it goes to the word, as nobody is before it.
         self.ticket = Some(ticket);
-        if entered == EnterLobby::Changed {
+        if !entered {
             return;
         }
         // A caller that was responsible is not any more: the waiter in the word is (B1).
         self.responsible = false;
+        self.called = false;
         let seat = Seat {
             visit: self,
             ticket,
@@ -193,16 +206,19 @@ impl<'a> Visit<'a> {
     /// Calls the next from the lobby, if there is anybody for whom nobody else is responsible.
     #[cold]
     fn pass_baton(&self) {
+        let lane = self.interest.lane(self.direction);
+        if self.called {
+            // First, for a newcomer behind nobody else relies on it.
+            lane.with_queue(|queue| queue.lobby.settle_called());
+        }
         let view = self.view();
         if let Some(view) = view
             && (!view.seen.has_lobby() || view.seen.has_waiter())
         {
             return;
         }
-        let called = self
-            .interest
-            .lane(self.direction)
-            .with_queue(|queue| queue.lobby.call(view.map(|view| (view.word, view.seen))));
+        let called =
+            lane.with_queue(|queue| queue.lobby.call(view.map(|view| (view.word, view.seen))));
         if let Some(next) = called {
             next.unpark();
         }
@@ -252,7 +268,10 @@ impl Drop for Seat<'_, '_> {
         let lane = self.visit.interest.lane(self.visit.direction);
         match lane.with_queue(|queue| queue.lobby.withdraw(self.ticket)) {
             Withdraw::Withdrawn(_handle) => {}
-            Withdraw::Called => self.visit.responsible = true,
+            Withdraw::Called => {
+                self.visit.responsible = true;
+                self.visit.called = true;
+            }
         }
     }
 }
