@@ -117,45 +117,45 @@ fn no_memory_for_a_stack_is_an_error_and_no_abort() {
     if !rig::child::alone(TEST, &[]) {
         return;
     }
-    within(LIMIT, "spawns without memory", || {
-        // One worker: reservations that come back to another worker stay with that.
-        let runtime = support::runtime(1, false);
-        let parked: Vec<_> = (0..10).map(|_| runtime.spawn(withy::park)).collect();
-        let used = rig::process::status("VmSize") * 1024;
-        rig::process::set_limit(libc::RLIMIT_AS, used + (64 << 20));
-        runtime.run(|| {
-            let huge = withy::Builder::new().stack_size(1 << 30).spawn(|| 1);
-            assert_eq!(huge.map(drop).unwrap_err().kind(), ErrorKind::OutOfMemory);
+    // No watchdog here but the parent: std cannot start a thread without memory, nor end its start.
+    // One worker: reservations that come back to another worker stay with that.
+    let runtime = support::runtime(1, false);
+    let parked: Vec<_> = (0..10).map(|_| runtime.spawn(withy::park)).collect();
+    runtime.run(withy::yield_now);
+    let used = rig::process::status("VmSize") * 1024;
+    rig::process::set_limit(libc::RLIMIT_AS, used + (64 << 20));
+    runtime.run(|| {
+        let huge = withy::Builder::new().stack_size(1 << 30).spawn(|| 1);
+        assert_eq!(huge.map(drop).unwrap_err().kind(), ErrorKind::OutOfMemory);
 
-            // With the default size, too, once what there is has been used up. Nothing of it is lost.
-            let mut held = Vec::new();
-            let error = loop {
-                match withy::Builder::new().spawn(withy::park) {
-                    Ok(waiter) => held.push(waiter),
-                    Err(error) => break error,
-                }
-            };
-            assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
-            let panic = catch_unwind(|| drop(withy::spawn(|| ()))).unwrap_err();
-            assert!(
-                text_of(&*panic).contains(&error.to_string()),
-                "{}",
-                text_of(&*panic)
-            );
-            let one = held.pop().expect("some memory was there");
-            one.coroutine().unpark();
-            one.join().unwrap();
-            assert_eq!(
-                withy::Builder::new().spawn(|| 7).unwrap().join().unwrap(),
-                7
-            );
-            for waiter in held.into_iter().chain(parked) {
-                waiter.coroutine().unpark();
-                waiter.join().unwrap();
+        // With the default size, too, once what there is has been used up. Nothing of it is lost.
+        let mut held = Vec::new();
+        let error = loop {
+            match withy::Builder::new().spawn(withy::park) {
+                Ok(waiter) => held.push(waiter),
+                Err(error) => break error,
             }
-        });
-        assert_eq!(runtime.run(|| 3), 3);
+        };
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
+        let panic = catch_unwind(|| drop(withy::spawn(|| ()))).unwrap_err();
+        assert!(
+            text_of(&*panic).contains(&error.to_string()),
+            "{}",
+            text_of(&*panic)
+        );
+        let one = held.pop().expect("some memory was there");
+        one.coroutine().unpark();
+        one.join().unwrap();
+        assert_eq!(
+            withy::Builder::new().spawn(|| 7).unwrap().join().unwrap(),
+            7
+        );
+        for waiter in held.into_iter().chain(parked) {
+            waiter.coroutine().unpark();
+            waiter.join().unwrap();
+        }
     });
+    assert_eq!(runtime.run(|| 3), 3);
 }
 
 /// A refused spawn drops its closure and gives its room back.

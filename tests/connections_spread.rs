@@ -145,17 +145,17 @@ impl Served {
                     living.fetch_add(1, Ordering::SeqCst);
                     withy::spawn(move || {
                         let mut buf = [0; 256];
-                        let mut last = None;
+                        let mut counted = None;
                         loop {
                             let n = stream.read(&mut buf).unwrap();
                             if n == 0 {
                                 break;
                             }
-                            stream.write_all(&buf[..n]).unwrap();
-                            if last.is_none() {
-                                last = Some(thread_id());
+                            // Before the answer: when all clients have theirs, all are counted.
+                            if counted.replace(thread_id()).is_none() {
                                 counts.add(thread_id());
                             }
+                            stream.write_all(&buf[..n]).unwrap();
                         }
                         living.fetch_sub(1, Ordering::SeqCst);
                     });

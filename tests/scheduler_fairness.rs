@@ -264,6 +264,7 @@ fn two_that_ping_pong_do_not_starve_a_third() {
                 let player = |me: usize, peer: Arc<OnceLock<withy::Coroutine>>| {
                     let (runs, stop) = (runs.clone(), stop.clone());
                     withy::spawn(move || {
+                        withy::park();
                         while !stop.load(Ordering::SeqCst) {
                             if runs.load(Ordering::SeqCst) % 2 == me {
                                 runs.fetch_add(1, Ordering::SeqCst);
@@ -277,6 +278,9 @@ fn two_that_ping_pong_do_not_starve_a_third() {
                 let players = [player(0, peers[0].clone()), player(1, peers[1].clone())];
                 peers[0].set(players[1].coroutine()).unwrap();
                 peers[1].set(players[0].coroutine()).unwrap();
+                // Both are parked before the first ball.
+                (0..40).for_each(|_| withy::yield_now());
+                players[0].coroutine().unpark();
                 let mut longest = 0;
                 for _ in 0..500 {
                     let before = runs.load(Ordering::SeqCst);

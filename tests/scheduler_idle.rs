@@ -6,7 +6,7 @@ mod support;
 use std::io::Read;
 use std::time::Duration;
 
-use rig::process::{switches, threads_named};
+use rig::process::{switches, threads_once_named};
 use support::sockets::pair;
 use support::{LIMIT, within};
 
@@ -34,8 +34,7 @@ fn an_idle_runtime_never_wakes_up() {
                 let busy = runtime.spawn(|| (0..1000).for_each(|_| withy::yield_now()));
                 busy.join().unwrap();
 
-                let threads = threads_named(&format!("{name}-worker"));
-                assert_eq!(threads.len(), workers);
+                let threads = threads_once_named(&format!("{name}-worker"), workers);
                 let count = || threads.iter().map(|&thread| switches(thread)).sum::<u64>();
                 // Surplus stacks may still be on their way back. A runtime that ticks never has a quiet second.
                 loop {
@@ -70,8 +69,7 @@ fn a_runtime_comes_to_rest_after_a_spike() {
         let parked: Vec<_> = (0..5_000).map(|_| runtime.spawn(withy::park)).collect();
         parked.iter().for_each(|waiter| waiter.coroutine().unpark());
         parked.into_iter().for_each(|waiter| waiter.join().unwrap());
-        let threads = threads_named("spike-worker");
-        assert_eq!(threads.len(), 2);
+        let threads = threads_once_named("spike-worker", 2);
         let count = || threads.iter().map(|&thread| switches(thread)).sum::<u64>();
         loop {
             let before = count();

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rig::process::thread_id;
 use rig::{each_runtime, text_of};
@@ -26,6 +27,7 @@ fn local_coroutines_share_what_is_not_send() {
                     withy::spawn_local(move || {
                         for _ in 0..5 {
                             withy::yield_now();
+                            (0..2_000).for_each(|_| std::hint::spin_loop());
                             log.borrow_mut().push(n);
                             assert_eq!(thread_id(), home);
                         }
@@ -33,6 +35,15 @@ fn local_coroutines_share_what_is_not_send() {
                     })
                 })
                 .collect();
+            // Thieves come by while the children hold the worker.
+            for _ in 0..200 {
+                withy::yield_now();
+                assert_eq!(
+                    thread_id(),
+                    home,
+                    "the parent has left its children, {label}"
+                );
+            }
             let sum: i32 = children
                 .into_iter()
                 .map(|child| *child.join().unwrap())
@@ -122,27 +133,22 @@ fn full_stealing_moves_started_coroutines_off_a_busy_worker() {
     within(LIMIT, "a coroutine that moves", || {
         let runtime = support::runtime(2, true);
         runtime.run(|| {
-            let me = withy::current();
-            let moved = Arc::new(AtomicUsize::new(0));
-            let movers: Vec<_> = (0..4)
-                .map(|_| {
-                    let (me, moved) = (me.clone(), moved.clone());
-                    withy::spawn(move || {
-                        let home = thread_id();
-                        while moved.load(Ordering::SeqCst) == 0 {
-                            if thread_id() != home {
-                                moved.fetch_add(1, Ordering::SeqCst);
-                                me.unpark();
-                            }
-                            // Uneven runs leave a worker without work now and then.
-                            (0..fastrand::u32(0..500)).for_each(|_| std::hint::spin_loop());
-                            withy::yield_now();
-                        }
-                    })
-                })
-                .collect();
-            withy::park();
-            movers.into_iter().for_each(|mover| mover.join().unwrap());
+            let workers = [0, 1].map(|worker| withy::spawn_on(worker, thread_id).join().unwrap());
+            loop {
+                let home = thread_id();
+                let here = workers.iter().position(|&worker| worker == home).unwrap();
+                // Next on this worker, and it holds it: whoever goes on sooner than that has moved.
+                let blocker = withy::spawn_on(here, || {
+                    let start = Instant::now();
+                    while start.elapsed() < Duration::from_millis(5) {
+                        std::hint::spin_loop();
+                    }
+                });
+                withy::yield_now();
+                if thread_id() != home {
+                    return blocker.join().unwrap();
+                }
+            }
         });
     });
 }
@@ -220,7 +226,7 @@ fn switch_hooks_keep_each_coroutines_own_value() {
                         for _ in 0..10 {
                             withy::yield_now();
                             assert_eq!(DEPTH.get(), own);
-                            withy::sleep(std::time::Duration::from_micros(10));
+                            withy::sleep(Duration::from_micros(10));
                             assert_eq!(DEPTH.get(), own);
                         }
                         DEPTH.set(0);

@@ -208,6 +208,10 @@ fn a_limit_of_zero_is_invalid_and_a_huge_one_is_none() {
 
 /// Promise 12. All the shapes in which a name comes are looked up, and meanwhile a single worker stays free.
 #[test]
+#[allow(
+    clippy::needless_borrows_for_generic_args,
+    reason = "each form that std takes is tried"
+)]
 fn names_are_looked_up() {
     matrix(LIMIT, "names of this host", |case| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -60,7 +60,8 @@ fn destructors_may_wait_while_a_panic_unwinds() {
 fn destructors_may_wait_while_shutdown_unwinds() {
     for workers in [1, 2, 8] {
         for full_stealing in [false, true] {
-            within(LIMIT, "waits in destructors at the end", || {
+            let what = format!("waits in destructors, {workers} workers, {full_stealing}");
+            within(LIMIT, &what, || {
                 let runtime = runtime(workers, full_stealing);
                 let waited = Arc::new(AtomicUsize::new(0));
                 let started = Arc::new(AtomicUsize::new(0));
@@ -73,7 +74,7 @@ fn destructors_may_wait_while_shutdown_unwinds() {
                     });
                 }
                 until(|| started.load(Ordering::SeqCst) == 20);
-                runtime.shutdown(LIMIT).unwrap();
+                runtime.shutdown(LIMIT / 2).unwrap();
                 assert_eq!(waited.load(Ordering::SeqCst), 20);
             });
         }

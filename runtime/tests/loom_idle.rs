@@ -148,6 +148,10 @@ impl Runtime {
                 return;
             }
             searching = self.rise(me);
+            if !searching {
+                // It goes round until a searcher has taken the work that it saw: let the searcher.
+                thread::yield_now();
+            }
         }
     }
 
@@ -224,10 +228,10 @@ fn a_push_meets_a_searcher_that_falls_asleep() {
 
 /// The same with a worker that does not search before it sleeps, and two pushers.
 ///
-/// Hangs on: as above; and on `take_sleeper` looking again under the lock.
+/// Hangs on: as above, with the look of a worker that is no searcher.
 #[test]
 fn two_pushers_meet_a_worker_that_falls_asleep() {
-    with_preemptions(3, || {
+    with_preemptions(2, || {
         let runtime = Runtime::new(3, &[2]);
         let other = thread::spawn({
             let runtime = runtime.clone();
@@ -273,7 +277,7 @@ fn the_last_searcher_wakes_another() {
 /// Hangs on: each of them looking again, not only the one that was last.
 #[test]
 fn two_searchers_give_up_together() {
-    with_preemptions(3, || {
+    with_preemptions(2, || {
         let runtime = Runtime::new(4, &[]);
         assert!(runtime.idle.start_search() && runtime.idle.start_search());
         let searchers = [1, 2].map(|me| {
@@ -288,6 +292,34 @@ fn two_searchers_give_up_together() {
             runtime.work.load(Ordering::Relaxed),
             0,
             "it was pushed, and two workers sleep"
+        );
+    });
+}
+
+/// A worker may not search, since another does. That one finds work, is the last searcher, sees nothing more, and pushes
+/// when it runs: no searcher and no sleeper yet, so it wakes nobody.
+///
+/// Hangs on: the look before the wait, of a worker that has not searched, too.
+#[test]
+fn a_worker_that_may_not_search_looks_before_it_sleeps() {
+    with_preemptions(3, || {
+        let runtime = Runtime::new(2, &[]);
+        runtime.work.store(1, Ordering::Relaxed);
+        assert!(runtime.idle.start_search());
+        let refused = thread::spawn({
+            let runtime = runtime.clone();
+            move || runtime.live(1, From::Look)
+        });
+        let found = runtime.steal();
+        if found {
+            runtime.found_work();
+            join(runtime.push());
+        }
+        refused.join().unwrap();
+        // Or else the other has taken it, and is busy.
+        assert!(
+            !found || runtime.work.load(Ordering::Relaxed) == 0,
+            "it was pushed, and a worker sleeps"
         );
     });
 }

@@ -147,8 +147,8 @@ impl Task {
 
     fn leave_with_result(&self) {
         self.joiner.die();
-        // SAFETY: DONE was seen; loom checks that it means what it says.
         assert!(
+            // SAFETY: DONE was seen; loom checks that it means what it says.
             self.stack_free.with(|free| unsafe { *free }),
             "joined before the stack was free"
         );
@@ -164,8 +164,8 @@ impl Task {
 
     /// After both have ended.
     fn assert_no_result_left(&self) {
-        // SAFETY: nobody else is left.
         assert_eq!(
+            // SAFETY: nobody else is left.
             self.result.with(|result| unsafe { *result }),
             None,
             "nobody dropped the result"
@@ -175,8 +175,8 @@ impl Task {
 
 impl Record {
     fn notify(&self) {
-        // SAFETY: the word says that the record lives; loom checks it against `die`.
         assert!(
+            // SAFETY: the word says that the record lives; loom checks it against `die`.
             self.alive.with(|alive| unsafe { *alive }),
             "the waiter was gone"
         );

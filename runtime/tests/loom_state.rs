@@ -168,7 +168,7 @@ fn news_stored_before_a_notify_is_seen_after_the_next_park() {
 /// Hangs on: `notify` leaving PARKED by one exchange, and acquiring there what `park` released: the stack.
 #[test]
 fn a_park_is_scheduled_once() {
-    loom::model(|| {
+    with_preemptions(3, || {
         let body = |_: &State, stack: &mut Stack| {
             stack.step += 1;
             if stack.step == 1 {
@@ -326,7 +326,7 @@ fn a_cancellation_reaches_the_coroutine() {
 /// Hangs on: `finish` leaving nothing behind that reads as PARKED.
 #[test]
 fn a_finished_coroutine_is_not_scheduled() {
-    loom::model(|| {
+    with_preemptions(3, || {
         let task = Task::new(|_: &State, _: &mut Stack| Step::Finish);
         let scheduled = race(
             &task,

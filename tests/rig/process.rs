@@ -13,6 +13,17 @@ pub(crate) fn threads_named(prefix: &str) -> Vec<libc::pid_t> {
         .collect()
 }
 
+/// The same, once there are `number` of them: a thread gives itself its name some time after it was started.
+pub(crate) fn threads_once_named(prefix: &str, number: usize) -> Vec<libc::pid_t> {
+    loop {
+        let threads = threads_named(prefix);
+        if threads.len() == number {
+            return threads;
+        }
+        std::thread::sleep(std::time::Duration::from_micros(100));
+    }
+}
+
 /// All threads of this process.
 pub(crate) fn tasks() -> Vec<libc::pid_t> {
     names_in("/proc/self/task")

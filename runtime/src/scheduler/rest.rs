@@ -107,7 +107,8 @@ impl Rest {
             if shared.ending.arrive(shared) {
                 return true;
             }
-            worker.poll(None);
+            // Full stealing: a coroutine of another worker's list may wait for a timer of this one.
+            worker.poll(self.timeout(worker));
             return shared.ending.leave();
         }
         worker.poll(self.timeout(worker));

@@ -222,11 +222,11 @@ impl Worker {
     /// Waits in the netpoller for `timeout` at most, then serves the timers.
     pub(crate) fn poll(&self, timeout: Option<Duration>) {
         let remote = self.remote();
-        if timeout != Some(Duration::ZERO) || remote.driver.has_sources() {
-            if let Err(error) = remote.driver.turn(timeout) {
-                // A netpoller that fails would leave its sockets waiting for ever.
-                panic!("worker {}'s netpoller failed: {error}", self.index);
-            }
+        if (timeout != Some(Duration::ZERO) || remote.driver.has_sources())
+            && let Err(error) = remote.driver.turn(timeout)
+        {
+            // A netpoller that fails would leave its sockets waiting for ever.
+            panic!("worker {}'s netpoller failed: {error}", self.index);
         }
         if !remote.timers.is_empty() {
             remote.timers.fire(Instant::now());
@@ -475,7 +475,8 @@ impl Worker {
         }
         if !self.cancelled_all.replace(true) {
             shutdown::cancel_all(&self.shared, self.index);
-        } else if self.withheld.get() && !std::thread::panicking() {
+        }
+        if self.withheld.get() && !std::thread::panicking() {
             self.withheld.set(false);
             shutdown::cancel_withheld(&self.shared, self.index);
         }

@@ -224,19 +224,20 @@ fn throw_if_due(pass_first: bool) {
     if task.masked.get() > 0 || cfg!(panic = "abort") {
         return;
     }
+    if pass_first
+        && task.unwinding.get()
+        && !std::thread::panicking()
+        && let Some(worker) = context::current_worker()
+    {
+        worker.suspend_yielding();
+    }
+    // After the pass, in which a neighbour may have begun to unwind. std counts panics per OS thread, so one that is
+    // parked in the middle of unwinding withholds it too (law 6). The worker wakes us again when that is over.
     if std::thread::panicking() {
-        // std counts panics per OS thread, so a neighbour that is parked in the middle of unwinding withholds it too
-        // (law 6). The worker wakes us again when that is over.
         if let Some(worker) = context::current_worker() {
             worker.note_withheld();
         }
         return;
-    }
-    if pass_first
-        && task.unwinding.get()
-        && let Some(worker) = context::current_worker()
-    {
-        worker.suspend_yielding();
     }
     task.unwinding.set(true);
     Unwound::throw();

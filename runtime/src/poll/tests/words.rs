@@ -115,8 +115,17 @@ fn guests_are_called_in_the_order_of_their_first_coming() {
     assert_eq!(lobby.call(Some((&slot.read, slot.read.load()))), Some(0));
     assert!(slot.read.load().has_lobby() && !lobby.holds(tickets[0]));
     assert_eq!(lobby.call(Some((&slot.read, slot.read.load()))), Some(2));
-    assert!(!slot.read.load().has_lobby());
+    // Those who were called are on their way: a newcomer must still see that somebody is before it.
+    assert!(slot.read.load().has_lobby());
+    let newcomer = lobby.ticket();
+    assert!(lobby.queue_up(newcomer, || 3));
+    assert!(matches!(lobby.withdraw(newcomer), Withdraw::Withdrawn(3)));
     assert!(matches!(lobby.withdraw(tickets[2]), Withdraw::Called));
+    lobby.settle_called();
+    lobby.settle_called();
+    assert!(!lobby.queue_up(newcomer, || 3), "nobody is before it");
+    assert_eq!(lobby.call(Some((&slot.read, slot.read.load()))), None);
+    assert!(!slot.read.load().has_lobby());
     assert_eq!(slot.read.retract(waiter(9)), Retract::Retracted);
     assert_eq!(slot.read.retract(waiter(9)), Retract::Taken);
 }
