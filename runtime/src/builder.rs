@@ -54,6 +54,23 @@ pub(crate) trait SwitchHook: Send + Sync {
     fn around(&self, suspend: &mut dyn FnMut());
 }
 
+/// A runtime's hook. It is dropped with the runtime's last reference, wherever that is: a panic of its destructor stays
+/// there.
+pub(crate) struct Hook(Option<Arc<dyn SwitchHook>>);
+
+impl Hook {
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&dyn SwitchHook> {
+        self.0.as_deref()
+    }
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        crate::task::header::discard(self.0.take());
+    }
+}
+
 struct SaveRestore<A, B> {
     save: A,
     restore: B,
@@ -172,7 +189,9 @@ impl RuntimeBuilder {
     /// coroutine's stack.
     ///
     /// For thread-local stacks whose owners let one take and put back what is on them (spans of a tracing library): `save`
-    /// takes what is the coroutine's, `restore` puts it back. A panic of either is a panic of the coroutine.
+    /// takes what is the coroutine's, `restore` puts it back. Neither may park or yield (that panics). A panic of either
+    /// is a panic of the coroutine; while that waits in [`run`](crate::run) for a coroutine that borrows from it, the
+    /// process aborts.
     ///
     /// # Examples
     /// ```
@@ -211,6 +230,13 @@ impl RuntimeBuilder {
     /// `InvalidInput` for a setting out of range; what the system says when it has no descriptor, thread or memory
     /// left. Nothing is left behind then.
     pub fn build(self) -> io::Result<Runtime> {
+        let runtime = self.start()?;
+        runtime.log_start();
+        Ok(runtime)
+    }
+
+    /// `build` without a word in the log.
+    pub(crate) fn start(self) -> io::Result<Runtime> {
         let workers = match self.workers {
             Some(workers) => workers,
             None => std::thread::available_parallelism()?.get().min(WORKERS_MAX),
@@ -226,7 +252,7 @@ impl RuntimeBuilder {
             stack_size: StackSize::new(self.stack_size)?,
             steal_started: self.steal.started,
             spin: self.spin,
-            hook: self.hook,
+            hook: Hook(self.hook),
         };
         Runtime::start(
             config,

@@ -88,8 +88,12 @@ impl Runtime {
                 return Err(error);
             }
         }
-        log::debug!(target: "withy::runtime", "started {} workers", runtime.workers());
         Ok(runtime)
+    }
+
+    /// Not inside `start`: a logger may use the default runtime, and must not find its start under way on this thread.
+    pub(crate) fn log_start(&self) {
+        log::debug!(target: "withy::runtime", "{} started {} workers", self.shared.config.name, self.workers());
     }
 
     fn start_worker(&self, index: usize, deque: Deque<TaskRef>) -> io::Result<()> {
@@ -194,10 +198,15 @@ impl Runtime {
 
     /// Waits for threads that are past their last use of the runtime.
     fn join_threads(&self) {
-        for thread in self.threads.lock().drain(..) {
-            // Workers abort the process rather than panic.
-            let _ = thread.join();
-        }
+        let threads = core::mem::take(&mut *self.threads.lock());
+        // What is left of them is destructors of thread-locals, which may do anything: off the worker, if we are a
+        // coroutine.
+        crate::blocking::run(|| {
+            for thread in threads {
+                // Workers abort the process rather than panic.
+                let _ = thread.join();
+            }
+        });
     }
 }
 
@@ -262,27 +271,32 @@ pub(crate) fn default() -> io::Result<&'static Arc<Shared>> {
     if let Some(runtime) = DEFAULT.get() {
         return Ok(&runtime.shared);
     }
-    let _starting = STARTING.lock();
-    if DEFAULT.get().is_none() {
-        let runtime = RuntimeBuilder::from_env()?.build()?;
-        let set = DEFAULT.set(runtime);
-        debug_assert!(set.is_ok(), "the lock is held");
-    }
-    Ok(&DEFAULT.get().expect("just set").shared)
+    start_default(false, RuntimeBuilder::from_env).map(|runtime| &runtime.shared)
 }
 
 pub(crate) fn install(builder: RuntimeBuilder) -> io::Result<()> {
-    let _starting = STARTING.lock();
-    if DEFAULT.get().is_some() {
-        return Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "the default runtime runs already; install it before the first spawn, run or network call",
-        ));
+    start_default(true, || Ok(builder)).map(drop)
+}
+
+fn start_default(
+    must_be_first: bool,
+    builder: impl FnOnce() -> io::Result<RuntimeBuilder>,
+) -> io::Result<&'static Runtime> {
+    let starting = STARTING.lock();
+    if let Some(runtime) = DEFAULT.get() {
+        if must_be_first {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the default runtime runs already; install it before the first spawn, run or network call",
+            ));
+        }
+        return Ok(runtime);
     }
-    let runtime = builder.build()?;
-    let set = DEFAULT.set(runtime);
-    debug_assert!(set.is_ok(), "the lock is held");
-    Ok(())
+    let runtime = builder()?.start()?;
+    let runtime = DEFAULT.get_or_init(|| runtime);
+    drop(starting);
+    runtime.log_start();
+    Ok(runtime)
 }
 
 /// Whether the caller runs in a coroutine of this runtime.

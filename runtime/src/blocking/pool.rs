@@ -62,24 +62,36 @@ pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
         return f();
     }
     let job = Job::new(f);
+    // A cancellation comes at the caller's next blocking call: nothing may unwind from here to the end of `wait`, so
+    // nothing that is a user's runs in between either, not even a logger.
+    let mask = Mask::new();
     // SAFETY: this function neither returns nor unwinds before `wait` has seen the job's end, nor moves `job` or
     // touches its state until then.
-    POOL.submit(unsafe { job.as_ref() });
+    let submitted = POOL.submit(unsafe { job.as_ref() });
     job.wait();
+    drop(mask);
+    if let Err(error) = submitted {
+        log::warn!(
+            target: "withy::blocking",
+            "a thread of the blocking pool could not be started: {error}"
+        );
+    }
     job.into_value()
 }
 
 impl Pool {
-    fn submit(&'static self, job: JobRef) {
+    /// # Errors
+    /// If a thread could not be started. The job is seen to all the same.
+    fn submit(&'static self, job: JobRef) -> io::Result<()> {
         let mut state = self.state.lock();
         state.queue.push_back(job);
         if state.queue.len() <= state.idle {
             drop(state);
             self.work.notify_one();
-            return;
+            return Ok(());
         }
         if state.threads >= THREADS_MAX {
-            return;
+            return Ok(());
         }
         // Counted before it is started, and started outside the lock: starting a thread takes tens of microseconds.
         state.threads += 1;
@@ -87,20 +99,17 @@ impl Pool {
         let started = thread::Builder::new()
             .name("withy-blocking".into())
             .spawn(move || self.serve());
-        if let Err(error) = started {
-            self.do_without(&error);
+        if started.is_err() {
+            self.do_without();
         }
+        started.map(drop)
     }
 
     /// After a failed start: the queue is left to the other threads, if there are any. `threads` counts starts that
     /// may fail yet, too; so the last of them to fail finds itself alone, and serves the queue on its caller's
     /// thread.
     #[cold]
-    fn do_without(&self, error: &io::Error) {
-        log::warn!(
-            target: "withy::blocking",
-            "a thread of the blocking pool could not be started: {error}"
-        );
+    fn do_without(&self) {
         let mut state = self.state.lock();
         state.threads -= 1;
         while state.threads == 0
@@ -210,8 +219,6 @@ impl<T: Send, F: FnOnce() -> T + Send> Job<F, T> {
 
     /// Parks the caller until the job is done, even when parking panics; the panic goes on then.
     fn wait(&self) {
-        // A cancellation comes at the caller's next blocking call: nothing may unwind from here.
-        let _mask = Mask::new();
         let mut unwound = None;
         while !self.is_done() {
             match &unwound {

@@ -34,7 +34,7 @@ impl Budget {
     /// One call more. True: let others run.
     #[inline]
     pub(crate) fn spend(&self) -> bool {
-        let left = self.calls.get() - 1;
+        let left = self.calls.get().saturating_sub(1);
         self.calls.set(left);
         left == 0 || (left.is_multiple_of(CLOCK_EVERY) && self.slice_is_over())
     }

@@ -8,7 +8,7 @@ use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 
 use crate::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use crate::builder::SwitchHook;
+use crate::builder::Hook;
 use crate::context;
 use crate::poll::Driver;
 use crate::scheduler::idle::{Idle, SleepFlag};
@@ -29,7 +29,7 @@ pub(crate) struct Config {
     pub(crate) steal_started: bool,
     /// How long a worker looks again before it sleeps; zero: not at all.
     pub(crate) spin: Duration,
-    pub(crate) hook: Option<Arc<dyn SwitchHook>>,
+    pub(crate) hook: Hook,
 }
 
 /// The part of a worker that others touch.

@@ -147,6 +147,8 @@ pub(super) fn cancel_all(shared: &Shared, index: usize) {
             }
         });
     }
+    // Newest first, as the list has them: children mostly end before a parent whose destructor joins them. One that
+    // does wait, mid-unwind, withholds the end from its neighbours (law 6), and cannot be waited for by one of them.
     woken.into_iter().for_each(schedule);
 }
 

@@ -20,6 +20,7 @@ use crate::scheduler::{Shared, shutdown};
 use crate::stack::{StackCache, StackSize};
 use crate::task::header::{Header, TaskRef};
 use crate::task::join;
+use crate::task::park::NoPark;
 use crate::task::records::Records;
 use crate::task::state::Park;
 use crate::time::Timers;
@@ -440,11 +441,18 @@ impl Worker {
                 .set(task.spec.local || task.pinned_for_life.get() || std::thread::panicking());
         }
         let yielder = task.yielder.get();
-        match &self.shared.config.hook {
+        match self.shared.config.hook.get() {
             // SAFETY: the caller is the running coroutine, on its own stack.
             None => unsafe { yielder.suspend(why) },
-            // SAFETY: as above: the hook calls it on the same stack.
-            Some(hook) => hook.around(&mut || unsafe { yielder.suspend(why) }),
+            Some(hook) => {
+                // The caller may have announced itself somewhere already: a hook that parked would take its wake-up.
+                let _forbidden = NoPark::new(task);
+                hook.around(&mut || {
+                    let _allowed = NoPark::lifted(task);
+                    // SAFETY: as above: the hook calls it on the same stack.
+                    unsafe { yielder.suspend(why) };
+                });
+            }
         }
     }
 

@@ -4,8 +4,8 @@
 //! spurious, so whoever waits has a word of its own and rechecks it. The public [`park`] adds the permit that std's
 //! has, kept apart from the internal wake-ups.
 
+use core::cell::Cell;
 use core::ptr::NonNull;
-use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use crate::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -203,7 +203,7 @@ pub(crate) fn yield_coroutine(worker: &Worker) {
 fn refuse_no_park(task: &Header, what: &str) {
     assert!(
         task.no_park.get() == 0,
-        "a coroutine must not {what} inside withy::no_park: thread-local code up the stack relies on it"
+        "a coroutine must not {what} inside withy::no_park or a hook of on_switch: code up the stack relies on it"
     );
 }
 
@@ -290,49 +290,70 @@ fn with_current(f: impl FnOnce(&Header)) {
 /// assert_eq!(n, 2);
 /// ```
 pub fn no_park<T>(f: impl FnOnce() -> T) -> T {
-    struct Leave;
-    impl Drop for Leave {
-        fn drop(&mut self) {
-            with_current(|task| task.no_park.set(task.no_park.get() - 1));
+    let task = context::current_task();
+    // SAFETY: the running coroutine's record is alive while it runs, and `f` ends before.
+    let _forbidden = task.map(|task| NoPark::new(unsafe { task.as_ref() }));
+    f()
+}
+
+/// While it lives, parking is forbidden to a coroutine, or (lifted) allowed again within such a region.
+pub(crate) struct NoPark<'a> {
+    task: &'a Header,
+    before: u32,
+}
+
+impl<'a> NoPark<'a> {
+    pub(crate) fn new(task: &'a Header) -> NoPark<'a> {
+        let before = task.no_park.get();
+        task.no_park.set(before + 1);
+        NoPark { task, before }
+    }
+
+    pub(crate) fn lifted(task: &'a Header) -> NoPark<'a> {
+        NoPark {
+            task,
+            before: task.no_park.replace(0),
         }
     }
-    with_current(|task| task.no_park.set(task.no_park.get() + 1));
-    let _leave = Leave;
-    f()
+}
+
+impl Drop for NoPark<'_> {
+    fn drop(&mut self) {
+        self.task.no_park.set(self.before);
+    }
 }
 
 // ---- plain threads ----
 
 thread_local! {
-    static THREAD: OnceCell<ThreadHandle> = const { OnceCell::new() };
+    /// The thread's record, if it has waited on withy. Without a destructor, so that it can be read to the very end.
+    static RECORD: Cell<*const ThreadRecord> = const { Cell::new(core::ptr::null()) };
+    static RELEASE: ReleaseRecord = const { ReleaseRecord };
 }
 
-/// A thread's own reference to its record.
-struct ThreadHandle(Unparker);
+/// Gives up the thread's own reference to its record.
+struct ReleaseRecord;
 
-/// Runs `f` on the calling thread's record. A thread whose thread-locals are gone gets one for the moment.
-pub(crate) fn with_thread<R>(f: impl FnOnce(&ThreadRecord) -> R) -> R {
-    // `try_with` and `f` apart: `f` may wait, and must run once.
-    let held = THREAD
-        .try_with(|cell| {
-            cell.get_or_init(|| ThreadHandle(new_thread_record()))
-                .0
-                .clone()
-        })
-        .unwrap_or_else(|_destroyed| new_thread_record());
-    match held.view() {
-        View::Thread(thread) => f(thread),
-        View::Coroutine(_) => unreachable!("the thread's own record is a thread record"),
+impl Drop for ReleaseRecord {
+    fn drop(&mut self) {
+        if let Some(record) = NonNull::new(RECORD.replace(core::ptr::null()).cast_mut()) {
+            // SAFETY: the cell held one counted reference, and does no more.
+            drop(Unparker(record.cast()));
+        }
     }
 }
 
-/// Runs `f` on the calling thread's parker.
-pub(crate) fn with_thread_parker<R>(f: impl FnOnce(&ThreadParker) -> R) -> R {
-    with_thread(|thread| f(&thread.parker))
+/// Runs `f` on the calling thread's record: the same one from call to call, also in destructors of thread-locals, since
+/// whoever announces one and waits on another is never woken.
+pub(crate) fn with_thread<R>(f: impl FnOnce(&ThreadRecord) -> R) -> R {
+    let record = NonNull::new(RECORD.get().cast_mut()).unwrap_or_else(enrol_thread);
+    // SAFETY: the cell holds a counted reference, given up only by a destructor that cannot run inside `f`.
+    f(unsafe { record.as_ref() })
 }
 
-fn new_thread_record() -> Unparker {
-    let record = Box::new(ThreadRecord {
+#[cold]
+fn enrol_thread() -> NonNull<ThreadRecord> {
+    let record = NonNull::from(Box::leak(Box::new(ThreadRecord {
         parkable: Parkable {
             kind: ParkKind::Thread,
             refs: AtomicU32::new(1),
@@ -341,8 +362,16 @@ fn new_thread_record() -> Unparker {
         permit: AtomicBool::new(false),
         id: next_id(),
         name: std::thread::current().name().map(Into::into),
-    });
-    Unparker(NonNull::from(Box::leak(record)).cast())
+    })));
+    RECORD.set(record.as_ptr());
+    // A thread whose destructors are past this one's leaks the record that it makes then: one a thread at most.
+    let _ = RELEASE.try_with(|_| {});
+    record
+}
+
+/// Runs `f` on the calling thread's parker.
+pub(crate) fn with_thread_parker<R>(f: impl FnOnce(&ThreadParker) -> R) -> R {
+    with_thread(|thread| f(&thread.parker))
 }
 
 // ---- the public face ----
