@@ -5,7 +5,9 @@
 //! - at most one worker of a runtime spins at a time;
 //! - between looks it yields the core. A yield that took long means that someone else wanted the core: it sleeps at
 //!   once and leaves out the next 16, 32, … waits;
-//! - a spin that found nothing leaves out 1, 3, 7, … waits, so that a runtime whose waits are long hardly spins.
+//! - spins that found nothing, two in a row, leave out 1, 3, 7, … 63 waits, so that a runtime whose waits are long hardly
+//!   spins. Two, since a peer that has slept deeply answers the first one late: with single trials a connection whose
+//!   both ends sleep never gets to where both stay awake (measured: 2.4 k requests/s instead of 14 k).
 
 use core::cell::Cell;
 use std::time::{Duration, Instant};
@@ -22,6 +24,8 @@ const PAUSES: u32 = 24;
 const SKIP_WANTED_MIN: u32 = 16;
 const SKIP_MAX: u32 = 1024;
 const SKIP_FRUITLESS_MAX: u32 = 63;
+/// Fruitless spins in a row before waits are left out.
+const TRIALS: u32 = 2;
 
 /// Held by the one worker that spins.
 pub(crate) struct SpinSlot(AtomicBool);
@@ -52,8 +56,10 @@ pub(crate) struct Spinner {
     skip: Cell<u32>,
     /// How many were left out the last time the core was wanted.
     wanted: Cell<u32>,
-    /// How many were left out after the last fruitless spin.
+    /// How many were left out after the last fruitless trials.
     fruitless: Cell<u32>,
+    /// Fruitless spins since the last success or pause.
+    trials: Cell<u32>,
 }
 
 impl Spinner {
@@ -63,6 +69,7 @@ impl Spinner {
             skip: Cell::new(0),
             wanted: Cell::new(0),
             fruitless: Cell::new(0),
+            trials: Cell::new(0),
         }
     }
 
@@ -82,14 +89,13 @@ impl Spinner {
         loop {
             if look(worker) {
                 self.fruitless.set(0);
+                self.trials.set(0);
                 self.wanted.set(self.wanted.get() / 2);
                 return true;
             }
             let before = Instant::now();
             if before - started >= self.limit {
-                let skip = (2 * self.fruitless.get() + 1).min(SKIP_FRUITLESS_MAX);
-                self.fruitless.set(skip);
-                self.skip.set(skip);
+                self.note_fruitless();
                 return false;
             }
             std::thread::yield_now();
@@ -99,6 +105,18 @@ impl Spinner {
                 self.skip.set(skip);
                 return look(worker);
             }
+        }
+    }
+}
+
+impl Spinner {
+    fn note_fruitless(&self) {
+        self.trials.set(self.trials.get() + 1);
+        if self.trials.get() >= TRIALS {
+            self.trials.set(0);
+            let skip = (2 * self.fruitless.get() + 1).min(SKIP_FRUITLESS_MAX);
+            self.fruitless.set(skip);
+            self.skip.set(skip);
         }
     }
 }
