@@ -108,10 +108,11 @@ impl Rest {
                 return true;
             }
             // Full stealing: a coroutine of another worker's list may wait for a timer of this one.
-            worker.poll(self.timeout(worker));
+            let _ = worker.poll(self.timeout(worker));
             return shared.ending.leave();
         }
-        worker.poll(self.timeout(worker));
+        let events = worker.poll(self.timeout(worker));
+        self.spinner.note_sleep(events);
         false
     }
 

@@ -1,10 +1,13 @@
 //! The polite spin before a worker sleeps (law 9).
 //!
 //! On a virtual machine a sleep and its wake-up cost tens of microseconds, so a worker whose waits are shorter than
-//! that does better to look again for a moment. Three things keep that from costing others anything:
+//! that does better to look again for a moment. Four things keep that from costing more than it gains:
 //! - at most one worker of a runtime spins at a time;
 //! - between looks it yields the core. A yield that took long means that someone else wanted the core: it sleeps at
 //!   once and leaves out the next 16, 32, … waits;
+//! - under load it leaves events no time to come together. So every 64th wait sleeps, and if more than four sockets are
+//!   ready when it ends, the next 256 waits sleep too (measured without this: 9 to 18 % more CPU a request at 16 and 64
+//!   connections);
 //! - spins that found nothing, two in a row, leave out 1, 3, 7, … 63 waits, so that a runtime whose waits are long hardly
 //!   spins. Two, since a peer that has slept deeply answers the first one late: with single trials a connection whose
 //!   both ends sleep never gets to where both stay awake (measured: 2.4 k requests/s instead of 14 k).
@@ -23,6 +26,12 @@ const YIELD_WANTED: Duration = Duration::from_micros(4);
 const PAUSES: u32 = 24;
 const SKIP_WANTED_MIN: u32 = 16;
 const SKIP_MAX: u32 = 1024;
+/// A sleep that ended with more events than this was worth it: it served them all at one price.
+const BATCH_MAX: usize = 4;
+/// Waits left out after such a sleep.
+const SKIP_BATCH: u32 = 256;
+/// Successful spins between two sleeps that look how many events come together.
+const PROBE_EVERY: u32 = 64;
 const SKIP_FRUITLESS_MAX: u32 = 63;
 /// Fruitless spins in a row before waits are left out.
 const TRIALS: u32 = 2;
@@ -60,6 +69,8 @@ pub(crate) struct Spinner {
     fruitless: Cell<u32>,
     /// Fruitless spins since the last success or pause.
     trials: Cell<u32>,
+    /// Successful spins since the last sleep.
+    streak: Cell<u32>,
 }
 
 impl Spinner {
@@ -70,6 +81,15 @@ impl Spinner {
             wanted: Cell::new(0),
             fruitless: Cell::new(0),
             trials: Cell::new(0),
+            streak: Cell::new(0),
+        }
+    }
+
+    /// The worker has slept, and so many sockets had events when it woke up.
+    pub(crate) fn note_sleep(&self, events: usize) {
+        self.streak.set(0);
+        if events > BATCH_MAX {
+            self.skip.set(self.skip.get().max(SKIP_BATCH));
         }
     }
 
@@ -91,6 +111,10 @@ impl Spinner {
                 self.fruitless.set(0);
                 self.trials.set(0);
                 self.wanted.set(self.wanted.get() / 2);
+                self.streak.set(self.streak.get() + 1);
+                if self.streak.get() >= PROBE_EVERY {
+                    self.skip.set(1);
+                }
                 return true;
             }
             let before = Instant::now();
@@ -123,7 +147,7 @@ impl Spinner {
 
 /// Events first, then memory for about a microsecond.
 fn look(worker: &Worker) -> bool {
-    worker.poll(Some(Duration::ZERO));
+    let _ = worker.poll(Some(Duration::ZERO));
     for _ in 0..PAUSES {
         if worker.has_work() {
             return true;

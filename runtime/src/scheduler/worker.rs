@@ -194,7 +194,7 @@ impl Worker {
         self.shared
             .injector
             .pop_batch(share, |task| self.push_stealable(task));
-        self.poll(Some(Duration::ZERO));
+        let _ = self.poll(Some(Duration::ZERO));
         self.notice_stop();
         self.tune_turn();
     }
@@ -221,17 +221,21 @@ impl Worker {
     }
 
     /// Waits in the netpoller for `timeout` at most, then serves the timers.
-    pub(crate) fn poll(&self, timeout: Option<Duration>) {
+    /// Returns how many sockets had events.
+    pub(crate) fn poll(&self, timeout: Option<Duration>) -> usize {
         let remote = self.remote();
-        if (timeout != Some(Duration::ZERO) || remote.driver.has_sources())
-            && let Err(error) = remote.driver.turn(timeout)
-        {
-            // A netpoller that fails would leave its sockets waiting for ever.
-            panic!("worker {}'s netpoller failed: {error}", self.index);
+        let mut events = 0;
+        if timeout != Some(Duration::ZERO) || remote.driver.has_sources() {
+            events = match remote.driver.turn(timeout) {
+                Ok(events) => events,
+                // A netpoller that fails would leave its sockets waiting for ever.
+                Err(error) => panic!("worker {}'s netpoller failed: {error}", self.index),
+            };
         }
         if !remote.timers.is_empty() {
             remote.timers.fire(Instant::now());
         }
+        events
     }
 
     /// Moves what others handed over to the local queue.
