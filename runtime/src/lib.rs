@@ -13,8 +13,9 @@
 //! 7. `context`, `spawn`, `builder`, `runtime`: the ways in.
 //!
 //! # Where unsafe lives
-//! `task::{header, join, live, park}`, `coroutine::switch`, `stack`, `scheduler::{inbox, shared, shutdown, worker}`, `poll`,
-//! `context`, `spawn`, `runtime`, `blocking`. The pure protocols (`task::state`, `scheduler::idle`, `poll::slot`) hold none.
+//! `task::{header, join, live, park, records, thread}`, `coroutine::switch`, `stack`,
+//! `scheduler::{inbox, shared, shutdown, worker}`, `poll` (but for its slots and lobby), `context`, `spawn`, `runtime`,
+//! `blocking`. The pure protocols (`task::{state, join_word}`, `scheduler::idle`, `poll::{slot, lobby}`) hold none.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!(

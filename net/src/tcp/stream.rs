@@ -16,7 +16,7 @@ use crate::socket::{Socket, stream_io};
 /// A TCP connection: [`std::net::TcpStream`] whose calls park the coroutine where std's block the thread.
 ///
 /// One is made by [`connect`](TcpStream::connect) or by [`TcpListener::accept`](crate::TcpListener::accept); bytes
-/// go through [`Read`] and [`Write`], which `&TcpStream` implements too, so that one coroutine can read while another
+/// go through [`Read`](std::io::Read) and [`Write`](std::io::Write), which `&TcpStream` implements too, so that one coroutine can read while another
 /// writes. Several callers of one direction queue; each byte goes to one of them. The connection is closed when the
 /// last clone is dropped.
 ///
