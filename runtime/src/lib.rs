@@ -1,4 +1,4 @@
-//! The runtime of [withy](https://docs.rs/withy): stackful coroutines on work-stealing workers with a netpoller each.
+//! The runtime of withy: stackful coroutines on work-stealing workers with a netpoller each.
 //!
 //! Use the façade crate `withy`; this one is the machinery below it and below `withy-net`, whose one seam is
 //! [`poll::Registration`].
