@@ -368,6 +368,35 @@ fn stress_spawns_that_race_with_the_end_are_run_or_refused() {
     });
 }
 
+/// Promise 55. In full stealing a coroutine may end on another worker than the one in whose list it stands, which may
+/// sleep by then and must be told.
+#[test]
+fn stress_a_runtime_ends_wherever_its_last_coroutines_do() {
+    for workers in [2, 8] {
+        for _ in 0..20 + 10 * stress_rounds() {
+            within(LIMIT, "coroutines that end away from home", || {
+                let runtime = runtime(workers, true);
+                let started = Arc::new(AtomicUsize::new(0));
+                for _ in 0..2 * workers {
+                    let started = started.clone();
+                    runtime.spawn(move || {
+                        started.fetch_add(1, Ordering::SeqCst);
+                        loop {
+                            // Queued for whoever comes, and long enough to be stolen.
+                            for _ in 0..100 {
+                                std::hint::spin_loop();
+                            }
+                            withy::yield_now();
+                        }
+                    });
+                }
+                until(|| started.load(Ordering::SeqCst) == 2 * workers);
+                runtime.shutdown(LIMIT / 2).unwrap();
+            });
+        }
+    }
+}
+
 /// Promise 55. Unparks and I/O that race with the end are safe: nothing is touched that has gone.
 #[test]
 fn stress_unparks_and_bytes_that_race_with_the_end_are_safe() {
