@@ -1,7 +1,7 @@
 //! The runtime of withy: stackful coroutines on work-stealing workers with a netpoller each.
 //!
 //! Use the façade crate `withy`; this one is the machinery below it and below `withy-net`, whose one seam is
-//! [`poll::Registration`].
+//! [`poll::Registration`] (and, hidden, `blocking::run`, until that is a public interface).
 //!
 //! # Reading order
 //! 1. `task`: a coroutine's record and state word, park and unpark, join;
@@ -23,6 +23,7 @@ compile_error!(
 );
 
 mod atomic;
+#[doc(hidden)]
 pub mod blocking;
 mod builder;
 mod context;

@@ -8,7 +8,7 @@ use crate::task::park;
 /// Waits for `duration` at least, as [`std::thread::sleep`]: parks a coroutine, blocks a plain thread.
 ///
 /// Never early. On an otherwise idle worker it is late by what the kernel's timer and a wake-up cost; on a busy one
-/// by the time until its worker's next turn at its timers: 61 runs or 200 µs, if the coroutines there run briefly.
+/// by the time until its worker's next turn at its timers: 61 runs at most, about 200 µs if runs are alike in length.
 /// May unwind if the coroutine's runtime shuts down.
 ///
 /// # Panics
