@@ -18,6 +18,8 @@ use withy::{Runtime, Steal};
 /// Coroutines that are alive at a time in `spawn_many`.
 const MANY: u32 = 10_000;
 const MESSAGE: [u8; 64] = [b'w'; 64];
+/// A limit that is never reached.
+const FAR: Duration = Duration::from_secs(3600);
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -30,6 +32,13 @@ fn main() {
     bench(&mut criterion, "spawn_many", 1, spawn_many);
     bench(&mut criterion, "yield", 1, yield_between_two);
     bench(&mut criterion, "park_ping_pong", 1, park_ping_pong);
+    bench(
+        &mut criterion,
+        "park_timeout_ping_pong",
+        1,
+        park_timeout_ping_pong,
+    );
+    bench(&mut criterion, "timeout", 1, timeout_that_ends_nothing);
     bench(&mut criterion, "steal", 2, steal);
     for connections in [1, 64] {
         echo(&mut criterion, connections);
@@ -109,10 +118,28 @@ fn yield_between_two(iters: u64) -> Duration {
 
 /// One iteration: there and back, that is two unparks, two parks.
 fn park_ping_pong(iters: u64) -> Duration {
+    ping_pong(iters, withy::park)
+}
+
+/// The same with a limit on each park: what it costs more is two timers, armed and taken back.
+fn park_timeout_ping_pong(iters: u64) -> Duration {
+    ping_pong(iters, || withy::park_timeout(FAR))
+}
+
+/// One iteration: a timeout around a call that needs no wait.
+fn timeout_that_ends_nothing(iters: u64) -> Duration {
+    let begin = Instant::now();
+    for n in 0..iters {
+        black_box(withy::timeout(FAR, || black_box(n)).expect("the time is not over"));
+    }
+    begin.elapsed()
+}
+
+fn ping_pong(iters: u64, park: fn()) -> Duration {
     let me = withy::current();
     let other = withy::spawn(move || {
         for _ in 0..iters {
-            withy::park();
+            park();
             me.unpark();
         }
     });
@@ -121,7 +148,7 @@ fn park_ping_pong(iters: u64) -> Duration {
     let begin = Instant::now();
     for _ in 0..iters {
         there.unpark();
-        withy::park();
+        park();
     }
     let elapsed = begin.elapsed();
     other.join().expect("it does not panic");

@@ -59,9 +59,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    cli::exit_code(run(&options))
+    cli::main(run)
 }
 
 /// Runs on the main thread, which is no worker: printing, which blocks, happens only here.

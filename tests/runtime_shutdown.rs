@@ -76,6 +76,47 @@ fn shutdown_unwinds_whatever_coroutines_wait_for() {
     });
 }
 
+/// Promise 55. Once the end has begun a builder's spawn says so, in a scope too; a bare one, which destructors use, gives
+/// a handle that does.
+#[test]
+fn a_spawn_that_comes_too_late_is_told() {
+    all_modes(|workers, full_stealing| {
+        within(LIMIT, "spawns after the end has begun", || {
+            let runtime = runtime(workers, full_stealing);
+            let (held, ending) = (
+                Arc::new(AtomicBool::new(false)),
+                Arc::new(AtomicBool::new(false)),
+            );
+            let late = runtime.spawn({
+                let (held, ending) = (held.clone(), ending.clone());
+                move || {
+                    held.store(true, Ordering::SeqCst);
+                    // No blocking call, so that the end does not unwind it.
+                    while !ending.load(Ordering::SeqCst) {
+                        std::hint::spin_loop();
+                    }
+                    let refused = withy::Builder::new().spawn(|| ()).unwrap_err();
+                    let scoped = withy::scope(|s| {
+                        let builder = withy::Builder::new();
+                        builder.spawn_scoped(s, || ()).unwrap_err()
+                    });
+                    (refused, scoped, withy::spawn(|| ()))
+                }
+            });
+            until(|| held.load(Ordering::SeqCst));
+            let leftover = runtime.shutdown(Duration::ZERO).unwrap_err();
+            assert_eq!(leftover.kind(), ErrorKind::TimedOut);
+            ending.store(true, Ordering::SeqCst);
+            let (refused, scoped, handle) = late.join().unwrap();
+            for error in [refused, scoped] {
+                assert_eq!(error.kind(), ErrorKind::Other);
+                assert!(error.to_string().contains("is shutting down"), "{error}");
+            }
+            assert!(handle.join().unwrap_err().is::<withy::Cancelled>());
+        });
+    });
+}
+
 /// Promise 55. What has not started is dropped without being run, and its joiner is told.
 #[test]
 fn shutdown_drops_what_has_not_started() {
@@ -288,6 +329,8 @@ fn starting_and_stopping_a_thousand_times_leaks_nothing() {
             rig::process::status("VmRSS"),
         );
         (0..1_000).for_each(cycle);
+        // The kernel may list a thread for a moment after it was joined.
+        rig::until(|| tasks().len() == before.0);
         let after = (
             tasks().len(),
             descriptors(),

@@ -10,8 +10,8 @@ use rig::process::{switches, threads_once_named};
 use support::sockets::pair;
 use support::{LIMIT, within};
 
-/// Promise 36. Parked coroutines, a blocked reader and a far timer leave every worker asleep: its thread is not
-/// switched to once in a whole second.
+/// Promise 36. Parked coroutines, a blocked reader and a far timer leave every worker asleep, and the
+/// watchdog, too: their threads are not switched to once in a whole second.
 #[test]
 fn an_idle_runtime_never_wakes_up() {
     const TEST: &str = "an_idle_runtime_never_wakes_up";
@@ -34,7 +34,8 @@ fn an_idle_runtime_never_wakes_up() {
                 let busy = runtime.spawn(|| (0..1000).for_each(|_| withy::yield_now()));
                 busy.join().unwrap();
 
-                let threads = threads_once_named(&format!("{name}-worker"), workers);
+                let mut threads = threads_once_named(&format!("{name}-worker"), workers);
+                threads.extend(threads_once_named(&format!("{name}-watchdog"), 1));
                 let count = || threads.iter().map(|&thread| switches(thread)).sum::<u64>();
                 // Surplus stacks may still be on their way back. A runtime that ticks never has a quiet second.
                 loop {
@@ -69,7 +70,8 @@ fn a_runtime_comes_to_rest_after_a_spike() {
         let parked: Vec<_> = (0..5_000).map(|_| runtime.spawn(withy::park)).collect();
         parked.iter().for_each(|waiter| waiter.coroutine().unpark());
         parked.into_iter().for_each(|waiter| waiter.join().unwrap());
-        let threads = threads_once_named("spike-worker", 2);
+        let mut threads = threads_once_named("spike-worker", 2);
+        threads.extend(threads_once_named("spike-watchdog", 1));
         let count = || threads.iter().map(|&thread| switches(thread)).sum::<u64>();
         loop {
             let before = count();

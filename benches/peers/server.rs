@@ -13,6 +13,9 @@ use super::{raw_epoll, sys, withy_echo};
 /// How long the naive spin of [`Peer::RawSpin`] lasts.
 const SPIN: Duration = Duration::from_micros(50);
 
+/// The timeout of [`Peer::WithyTimeouts`].
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The servers that are compared.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Peer {
@@ -22,6 +25,8 @@ pub(crate) enum Peer {
     RawSpin,
     /// withy, fresh-stealing, adaptive spin on
     Withy,
+    /// The same, with read and write timeouts of 30 s on each connection
+    WithyTimeouts,
     /// withy, fresh-stealing, spin off
     WithyNoSpin,
     /// withy, full stealing, adaptive spin on
@@ -44,20 +49,21 @@ impl ServerOptions {
         sys::bind_to_cores(&self.cores)?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
+        let workers = self.workers;
+        let withy = |steal, spin, timeout| {
+            withy_echo::start(listener.try_clone()?, workers, steal, spin, timeout).map(Some)
+        };
         let runtime = match self.peer {
-            Peer::Raw => raw_epoll::start(listener, self.workers, None).map(|()| None),
-            Peer::RawSpin => raw_epoll::start(listener, self.workers, Some(SPIN)).map(|()| None),
-            Peer::Withy => {
-                withy_echo::start(listener, self.workers, Steal::fresh(), true).map(Some)
-            }
-            Peer::WithyNoSpin => {
-                withy_echo::start(listener, self.workers, Steal::fresh(), false).map(Some)
-            }
+            Peer::Raw => raw_epoll::start(listener, workers, None).map(|()| None),
+            Peer::RawSpin => raw_epoll::start(listener, workers, Some(SPIN)).map(|()| None),
+            Peer::Withy => withy(Steal::fresh(), true, None),
+            Peer::WithyTimeouts => withy(Steal::fresh(), true, Some(TIMEOUT)),
+            Peer::WithyNoSpin => withy(Steal::fresh(), false, None),
             Peer::WithyFull => {
                 // SAFETY: over its blocking calls the echo keeps a socket and a buffer of its own,
                 // nothing that is bound to a thread, and it uses no thread-locals.
                 let steal = unsafe { Steal::started() };
-                withy_echo::start(listener, self.workers, steal, true).map(Some)
+                withy(steal, true, None)
             }
         }?;
         println!("listening {port}");

@@ -13,6 +13,7 @@ pub(crate) fn start(
     workers: usize,
     steal: Steal,
     spin: bool,
+    timeout: Option<Duration>,
 ) -> io::Result<Runtime> {
     let listener = withy::net::TcpListener::from(listener);
     let mut builder = Runtime::builder().workers(workers).steal(steal);
@@ -23,14 +24,16 @@ pub(crate) fn start(
     runtime.spawn(move || {
         for stream in listener.incoming() {
             let stream = stream.expect("a bench does not run out of descriptors");
-            withy::spawn(move || echo(stream));
+            withy::spawn(move || echo(stream, timeout));
         }
     });
     Ok(runtime)
 }
 
-fn echo(mut stream: TcpStream) -> io::Result<()> {
+fn echo(mut stream: TcpStream, timeout: Option<Duration>) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    stream.set_read_timeout(timeout)?;
+    stream.set_write_timeout(timeout)?;
     let mut buf = [0; 4096];
     loop {
         let n = stream.read(&mut buf)?;

@@ -1,5 +1,6 @@
 //! Blocking-style sockets on coroutines: the types of [`std::net`], made so that a call that has to wait parks the
-//! calling coroutine and not its worker thread. Users reach this crate as `withy::net`.
+//! calling coroutine and not its worker thread. Users reach this crate as `withy::net`,
+//! and its [`signal`] as `withy::signal`.
 //!
 //! Porting a program is changing `use std::net::…` to `use withy::net::…`. Names, signatures, error kinds and `Debug`
 //! output are std's; where behaviour differs, the method says so. Plain threads may use these types too, and may
@@ -11,7 +12,9 @@
 //! | `socket.rs` | the one way bytes move: system call first, park where that would block |
 //! | `options.rs` | addresses, modes, timeouts and options that every socket type shares |
 //! | `tcp/` | [`TcpStream`], [`TcpListener`] and what makes a connection |
+//! | `duplex.rs` | [`duplex`]: a stream pair in memory |
 //! | `resolve.rs` | names to addresses, off the workers |
+//! | `signal.rs` | waiting for signals |
 //! | `interop/` | conversions from and to std and descriptors; the only place with `unsafe` |
 //!
 //! # Waiting
@@ -25,9 +28,11 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("withy-net builds on epoll and runs on Linux only");
 
+mod duplex;
 mod interop;
 mod options;
 mod resolve;
+pub mod signal;
 mod socket;
 mod tcp;
 
@@ -36,4 +41,5 @@ pub use std::net::{
     ToSocketAddrs,
 };
 
+pub use duplex::{Duplex, duplex};
 pub use tcp::{Incoming, TcpListener, TcpStream};

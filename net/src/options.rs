@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockAddr;
 use withy_runtime::poll::Direction;
@@ -43,6 +43,14 @@ impl Socket {
 
     pub(crate) fn timeout(&self, direction: Direction) -> Option<Duration> {
         self.registration().timeout(direction)
+    }
+
+    pub(crate) fn set_deadline(&self, direction: Direction, deadline: Option<Instant>) {
+        self.registration().set_deadline(direction, deadline);
+    }
+
+    pub(crate) fn deadline(&self, direction: Direction) -> Option<Instant> {
+        self.registration().deadline(direction)
     }
 }
 

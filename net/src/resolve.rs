@@ -35,7 +35,7 @@ impl Name<'_> {
     /// asks by itself.
     fn look_up(self) -> io::Result<std::vec::IntoIter<SocketAddr>> {
         log::trace!(target: "withy::net", "looking up {self:?}");
-        blocking::run(|| match self {
+        blocking(|| match self {
             Name::Joined(text) => text.to_socket_addrs(),
             Name::Pair(host, port) => (host, port).to_socket_addrs(),
         })

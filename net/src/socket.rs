@@ -146,29 +146,51 @@ fn total(lengths: impl Iterator<Item = usize>) -> usize {
         .min(TRANSFER_BYTES_MAX)
 }
 
-/// Implements `Read` and `Write` for a type that holds a `socket: Socket`, or for a reference to it.
+/// Implements `Read` and `Write` for a type whose field `$inner` has these methods, or for a reference to it.
 macro_rules! stream_io {
-    ($stream:ty) => {
+    ($stream:ty, $inner:ident) => {
         impl std::io::Read for $stream {
+            /// Reads what is there, and waits while there is nothing.
+            ///
+            /// # Cancellation
+            ///
+            /// A blocking call: from a coroutine it may unwind, when that is cancelled or a timeout around it
+            /// elapses. Nothing is lost: bytes that were not returned are still to be read.
             fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-                self.socket.read(buf)
+                self.$inner.read(buf)
             }
 
+            /// As `read`, into several buffers.
+            ///
+            /// # Cancellation
+            ///
+            /// As `read`.
             fn read_vectored(
                 &mut self,
                 bufs: &mut [std::io::IoSliceMut<'_>],
             ) -> std::io::Result<usize> {
-                self.socket.read_vectored(bufs)
+                self.$inner.read_vectored(bufs)
             }
         }
 
         impl std::io::Write for $stream {
+            /// Writes what there is room for, and waits while there is none.
+            ///
+            /// # Cancellation
+            ///
+            /// A blocking call: from a coroutine it may unwind, when that is cancelled or a timeout around it
+            /// elapses. Then nothing of `buf` was written; but a `write_all` that unwinds may have written a part.
             fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-                self.socket.write(buf)
+                self.$inner.write(buf)
             }
 
+            /// As `write`, from several buffers.
+            ///
+            /// # Cancellation
+            ///
+            /// As `write`.
             fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-                self.socket.write_vectored(bufs)
+                self.$inner.write_vectored(bufs)
             }
 
             /// Does nothing: a stream keeps no bytes back.

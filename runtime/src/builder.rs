@@ -1,13 +1,21 @@
 //! What a runtime is built with.
 
+mod for_tests;
+mod hook;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blocking::Limits;
 use crate::runtime::{self, Runtime};
 use crate::scheduler::idle::WORKERS_MAX;
+use crate::scheduler::watchdog::LIMIT_DEFAULT as WATCHDOG_LIMIT_DEFAULT;
 use crate::scheduler::{Config, SPIN_LIMIT_DEFAULT};
 use crate::stack::{Guards, StackSize};
+
+use hook::SaveRestore;
+pub(crate) use hook::{Hook, SwitchHook};
 
 /// What idle workers may take from others.
 ///
@@ -49,45 +57,6 @@ impl Default for Steal {
     }
 }
 
-/// Runs around each suspension of a coroutine; see [`RuntimeBuilder::on_switch`].
-pub(crate) trait SwitchHook: Send + Sync {
-    fn around(&self, suspend: &mut dyn FnMut());
-}
-
-/// A runtime's hook. It is dropped with the runtime's last reference, wherever that is: a panic of its destructor stays
-/// there.
-pub(crate) struct Hook(Option<Arc<dyn SwitchHook>>);
-
-impl Hook {
-    #[inline]
-    pub(crate) fn get(&self) -> Option<&dyn SwitchHook> {
-        self.0.as_deref()
-    }
-}
-
-impl Drop for Hook {
-    fn drop(&mut self) {
-        crate::task::header::discard(self.0.take());
-    }
-}
-
-struct SaveRestore<A, B> {
-    save: A,
-    restore: B,
-}
-
-impl<S, A, B> SwitchHook for SaveRestore<A, B>
-where
-    A: Fn() -> S + Send + Sync,
-    B: Fn(S) + Send + Sync,
-{
-    fn around(&self, suspend: &mut dyn FnMut()) {
-        let saved = (self.save)();
-        suspend();
-        (self.restore)(saved);
-    }
-}
-
 /// Builds a [`Runtime`].
 ///
 /// # Examples
@@ -107,6 +76,12 @@ pub struct RuntimeBuilder {
     shutdown_limit: Duration,
     hook: Option<Arc<dyn SwitchHook>>,
     guards: Guards,
+    watchdog: Option<Duration>,
+    blocking_threads: usize,
+    blocking_idle: Duration,
+    compute_threads: Option<usize>,
+    virtual_time: bool,
+    seed: Option<u64>,
 }
 
 impl RuntimeBuilder {
@@ -121,6 +96,12 @@ impl RuntimeBuilder {
             shutdown_limit: Duration::from_secs(5),
             hook: None,
             guards: Guards::Auto,
+            watchdog: Some(WATCHDOG_LIMIT_DEFAULT),
+            blocking_threads: 512,
+            blocking_idle: Duration::from_secs(10),
+            compute_threads: None,
+            virtual_time: false,
+            seed: None,
         }
     }
 
@@ -179,9 +160,42 @@ impl RuntimeBuilder {
         self
     }
 
-    /// How long dropping the runtime waits for its coroutines to unwind. By default 5 s.
+    /// How long dropping the runtime waits for its coroutines to unwind, as [`Runtime::shutdown`] does. By default 5 s.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let hasty = withy_runtime::Runtime::builder().shutdown_limit(Duration::from_millis(100)).build()?;
+    /// hasty.spawn(withy_runtime::park);
+    /// drop(hasty); // unwinds it
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn shutdown_limit(mut self, limit: Duration) -> RuntimeBuilder {
         self.shutdown_limit = limit;
+        self
+    }
+
+    /// How long a coroutine may hold its worker before the watchdog reports it; `None`: there is no watchdog. By default
+    /// 100 ms.
+    ///
+    /// A coroutine that computes, or blocks its thread in foreign code, keeps the others of its worker from running. A
+    /// thread called `NAME-watchdog` looks at the workers about twice in that time and logs (target `withy::watchdog`,
+    /// level warn) who holds a worker, for how long, whether its thread runs or in which system call it sleeps, and which
+    /// coroutines wait behind it: once, and again after 1, 2, 4, … seconds. While a worker is held nothing new is placed
+    /// there, and in full stealing its sockets and timers are served, so that others go on with its coroutines. In an idle runtime
+    /// the watchdog sleeps, too. If its thread cannot be started, a warning is logged and the runtime goes without.
+    ///
+    /// A limit of zero is refused by [`build`](RuntimeBuilder::build).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let patient = withy_runtime::Runtime::builder().watchdog(Some(Duration::from_secs(2))).build()?;
+    /// let unwatched = withy_runtime::Runtime::builder().watchdog(None).build()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn watchdog(mut self, limit: Option<Duration>) -> RuntimeBuilder {
+        self.watchdog = limit;
         self
     }
 
@@ -217,6 +231,43 @@ impl RuntimeBuilder {
         self
     }
 
+    /// The most threads that run [`blocking`](crate::blocking) work at a time. By default 512; they start on demand and
+    /// are called `NAME-blocking-N`. Zero is refused by [`build`](RuntimeBuilder::build).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let runtime = withy_runtime::Runtime::builder()
+    ///     .name("files")
+    ///     .blocking_threads(2)
+    ///     .blocking_idle(Duration::from_secs(1))
+    ///     .compute_threads(1)
+    ///     .build()?;
+    /// let name = runtime.run(|| withy_runtime::blocking(|| std::thread::current().name().map(str::to_owned)));
+    /// assert!(name.unwrap().starts_with("files-blocking-"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn blocking_threads(mut self, most: usize) -> RuntimeBuilder {
+        self.blocking_threads = most;
+        self
+    }
+
+    /// How long a thread that runs [`blocking`](crate::blocking) or [`compute`](crate::compute) work waits for more
+    /// before it ends. By default 10 s; at least 1 ms. For an example see
+    /// [`blocking_threads`](RuntimeBuilder::blocking_threads).
+    pub fn blocking_idle(mut self, idle: Duration) -> RuntimeBuilder {
+        self.blocking_idle = idle;
+        self
+    }
+
+    /// The most threads that run [`compute`](crate::compute) work at a time. By default as many as there are cores; they
+    /// start on demand and are called `NAME-compute-N`. Zero is refused by [`build`](RuntimeBuilder::build). For an example
+    /// see [`blocking_threads`](RuntimeBuilder::blocking_threads).
+    pub fn compute_threads(mut self, most: usize) -> RuntimeBuilder {
+        self.compute_threads = Some(most);
+        self
+    }
+
     /// Makes guards by `mprotect`, as on kernels before 6.13. For withy's own tests.
     #[doc(hidden)]
     pub fn mprotect_guards(mut self) -> RuntimeBuilder {
@@ -227,8 +278,8 @@ impl RuntimeBuilder {
     /// Starts the runtime.
     ///
     /// # Errors
-    /// `InvalidInput` for a setting out of range; what the system says when it has no descriptor, thread or memory
-    /// left. Nothing is left behind then.
+    /// `InvalidInput` for a setting out of range, and for more than one worker with virtual time or a seed; what the
+    /// system says when it has no descriptor, thread or memory left. Nothing is left behind then.
     pub fn build(self) -> io::Result<Runtime> {
         let runtime = self.start()?;
         runtime.log_start();
@@ -239,6 +290,7 @@ impl RuntimeBuilder {
     pub(crate) fn start(self) -> io::Result<Runtime> {
         let workers = match self.workers {
             Some(workers) => workers,
+            None if self.virtual_time || self.seed.is_some() => 1,
             None => std::thread::available_parallelism()?.get().min(WORKERS_MAX),
         };
         if !(1..=WORKERS_MAX).contains(&workers) {
@@ -247,12 +299,44 @@ impl RuntimeBuilder {
                 format!("a runtime has 1 to {WORKERS_MAX} workers, got {workers}"),
             ));
         }
+        if self.watchdog == Some(Duration::ZERO) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the watchdog's limit must not be zero; None turns it off",
+            ));
+        }
+        if workers > 1 && (self.virtual_time || self.seed.is_some()) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "a runtime with virtual time or a seed has one worker, got {workers}; leave `workers` out, \
+                     and unset WITHY_WORKERS if the builder is from the environment"
+                ),
+            ));
+        }
         let config = Config {
             name: self.name,
             stack_size: StackSize::new(self.stack_size)?,
             steal_started: self.steal.started,
-            spin: self.spin,
+            // A virtual clock does not tell how long a spin lasts.
+            spin: if self.virtual_time {
+                Duration::ZERO
+            } else {
+                self.spin
+            },
             hook: Hook(self.hook),
+            // Who is told of seconds that did not pass?
+            watchdog: self.watchdog.filter(|_| !self.virtual_time),
+            pools: Limits {
+                blocking_threads: at_least_one(self.blocking_threads, "blocking_threads")?,
+                compute_threads: match self.compute_threads {
+                    Some(most) => at_least_one(most, "compute_threads")?,
+                    None => std::thread::available_parallelism()?.get(),
+                },
+                idle: self.blocking_idle,
+            },
+            virtual_time: self.virtual_time,
+            seed: self.seed,
         };
         Runtime::start(
             config,
@@ -271,6 +355,16 @@ impl RuntimeBuilder {
     /// [`build`](RuntimeBuilder::build).
     pub fn install(self) -> io::Result<()> {
         runtime::install(self)
+    }
+}
+
+fn at_least_one(threads: usize, setting: &str) -> io::Result<usize> {
+    match threads {
+        0 => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{setting} must be at least 1, got 0: work of that sort would wait for ever"),
+        )),
+        threads => Ok(threads),
     }
 }
 
@@ -298,7 +392,10 @@ impl std::fmt::Debug for RuntimeBuilder {
             .field("steal", &self.steal)
             .field("spin", &self.spin)
             .field("max_coroutines", &self.max_coroutines)
+            .field("watchdog", &self.watchdog)
             .field("name", &self.name)
+            .field("virtual_time", &self.virtual_time)
+            .field("seed", &self.seed)
             .finish_non_exhaustive()
     }
 }

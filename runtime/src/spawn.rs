@@ -1,15 +1,19 @@
 //! Starting coroutines.
 
 use std::io;
-use std::panic::{Location, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::context;
+use crate::coroutine::unwind::is_interruption;
+use crate::fork;
 use crate::runtime;
 use crate::scheduler::{Shared, Worker};
 use crate::stack::StackSize;
 use crate::task::JoinHandle;
 use crate::task::header::{Spec, TaskRef};
+use crate::task::scope::ScopeData;
+use crate::time::Outstanding;
 
 /// Starts a coroutine and returns a handle to its result, as [`std::thread::spawn`] does a thread.
 ///
@@ -17,7 +21,8 @@ use crate::task::header::{Spec, TaskRef};
 /// in it reaches [`JoinHandle::join`] only. In the default mode an idle worker may take it before it has
 /// started; then it stays on its worker for life.
 ///
-/// When the runtime is shutting down, the closure is dropped and `join` says so by its error.
+/// When the runtime is shutting down, the closure is dropped and `join` returns [`Cancelled`](crate::Cancelled): it is no
+/// panic, since destructors spawn, too.
 ///
 /// # Panics
 /// If there is no memory for a stack, the limit of coroutines is reached, or the default runtime cannot start;
@@ -109,6 +114,11 @@ where
 ///
 /// The closure may borrow: the call does not return before the closure has ended.
 ///
+/// # Cancellation
+/// A blocking call: when a [`timeout`](crate::timeout) around it elapses, or the calling coroutine (of another runtime)
+/// is cancelled, the closure's coroutine is cancelled and waited for, and then the call unwinds. If the closure ended all
+/// the same, its value is returned, and the next blocking call unwinds.
+///
 /// # Panics
 /// With the closure's panic; and as [`spawn`].
 ///
@@ -149,6 +159,7 @@ where
 pub struct Builder {
     name: Option<String>,
     stack_size: Option<usize>,
+    uncancellable: bool,
 }
 
 impl Builder {
@@ -170,23 +181,49 @@ impl Builder {
         self
     }
 
+    /// Whether cancelling it has an effect: by default it has. `false` is for code that must run to its end: unsafe code
+    /// that waits to keep borrows alive, callbacks of C libraries, through which nothing may unwind. It runs even if it is
+    /// cancelled before it has started; only a shutdown drops what has not started, and waits for the end of what has, up to
+    /// its limit. Timeouts inside it work as everywhere.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let saving = withy_runtime::Builder::new().cancellable(false).spawn(|| {
+    ///     withy_runtime::sleep(Duration::from_millis(2));
+    ///     "saved"
+    /// })?;
+    /// saving.cancel();
+    /// assert_eq!(saving.join().unwrap(), "saved");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn cancellable(mut self, cancellable: bool) -> Builder {
+        self.uncancellable = !cancellable;
+        self
+    }
+
     /// Starts it. See [`spawn`].
     ///
     /// # Errors
     /// `OutOfMemory` if there is no memory for a stack or the limit of coroutines is reached, `InvalidInput` for a
-    /// stack size out of range, and what keeps the default runtime from starting.
+    /// stack size out of range, `Other` if the runtime is shutting down, and what keeps the default runtime from starting.
     #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let options = Options {
+        spawn_here(f, self.options()?, Location::caller())
+    }
+
+    pub(crate) fn options(self) -> io::Result<Options> {
+        Ok(Options {
             name: self.name.map(Into::into),
             stack_size: self.stack_size.map(StackSize::new).transpose()?,
+            uncancellable: self.uncancellable,
+            reports_the_end: true,
             ..Options::default()
-        };
-        spawn_here(f, options, Location::caller())
+        })
     }
 }
 
@@ -197,6 +234,10 @@ pub(crate) struct Options {
     stack_size: Option<StackSize>,
     target: Option<usize>,
     local: bool,
+    pub(crate) uncancellable: bool,
+    /// A spawn that comes too late is an error, not a coroutine that was cancelled before it began.
+    reports_the_end: bool,
+    pub(crate) scope: Option<Arc<ScopeData>>,
 }
 
 /// Where a spawn comes from, seen from the runtime that it goes to.
@@ -214,6 +255,15 @@ impl<'a> Place<'a> {
             Some(worker) if Arc::ptr_eq(worker.shared(), shared) => Place::Worker(worker),
             _ => Place::Outside(shared),
         }
+    }
+
+    /// The caller's runtime, or else the default one.
+    #[inline]
+    fn here() -> io::Result<Place<'a>> {
+        Ok(match context::current_worker() {
+            Some(worker) => Place::Worker(worker),
+            None => Place::Outside(runtime::default()?),
+        })
     }
 
     #[inline]
@@ -253,6 +303,9 @@ impl<'a> Place<'a> {
         F: FnOnce() -> T,
     {
         let shared = self.shared();
+        if options.reports_the_end && shared.ending.is_stopping() {
+            return Err(too_late(shared));
+        }
         let stack_size = options.stack_size.unwrap_or(shared.config.stack_size);
         self.reserve(stack_size, options.target)?;
         let spec = Spec {
@@ -260,9 +313,10 @@ impl<'a> Place<'a> {
             stack_size,
             location,
             local: options.local,
+            cancellable: !options.uncancellable,
         };
         // One reference for the queue, one for the handle.
-        let task = TaskRef::new(f, spec, Arc::as_ptr(shared), 2);
+        let task = TaskRef::new(f, spec, options.scope, Arc::as_ptr(shared), 2);
         // SAFETY: the second reference.
         let handle = JoinHandle::new(unsafe { TaskRef::from_raw(task.as_ptr()) });
         self.queue(task, options.target);
@@ -276,7 +330,11 @@ impl<'a> Place<'a> {
         }
         match self {
             Place::Worker(worker) => worker.reserve_stack(size),
-            Place::Outside(shared) => shared.pool.reserve(size),
+            Place::Outside(shared) => {
+                // Before anything that locks: a thread that does not exist in a child may hold it.
+                fork::refuse_child();
+                shared.pool.reserve(size)
+            }
         }
     }
 
@@ -301,6 +359,14 @@ impl<'a> Place<'a> {
 }
 
 #[cold]
+fn too_late(shared: &Shared) -> io::Error {
+    io::Error::other(format!(
+        "runtime '{}' is shutting down: it starts no more coroutines",
+        shared.config.name
+    ))
+}
+
+#[cold]
 fn check_target(worker: usize, workers: usize) -> io::Result<()> {
     if worker < workers {
         return Ok(());
@@ -309,6 +375,22 @@ fn check_target(worker: usize, workers: usize) -> io::Result<()> {
         io::ErrorKind::InvalidInput,
         format!("there is no worker {worker}: the runtime has {workers}, counted from 0"),
     ))
+}
+
+/// `spawn_here` for a closure that borrows.
+///
+/// # Safety
+/// `f` and its result are `Send`, and what they borrow lives until the coroutine has ended.
+pub(crate) unsafe fn spawn_scoped<F, T>(
+    f: F,
+    options: Options,
+    location: &'static Location<'static>,
+) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T,
+{
+    // SAFETY: the caller's promise.
+    unsafe { Place::here()?.spawn_unchecked(f, options, location) }
 }
 
 #[inline]
@@ -321,10 +403,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    match context::current_worker() {
-        Some(worker) => Place::Worker(worker).spawn(f, options, location),
-        None => Place::Outside(runtime::default()?).spawn(f, options, location),
-    }
+    Place::here()?.spawn(f, options, location)
 }
 
 /// `run` in a given runtime.
@@ -337,22 +416,40 @@ where
     if runtime::is_inside(shared) {
         return f();
     }
-    crate::task::park::assert_may_park();
-    // SAFETY: Send; and what it borrows outlives it, since we return only after its end: the wait below cannot be
-    // cancelled (masked), was checked not to be forbidden, and aborts if it unwinds all the same.
+    crate::task::no_park::assert_may_park();
+    // SAFETY: Send; and what it borrows outlives it, since we leave only after its end: the last wait below cannot be
+    // interrupted (masked), was checked not to be forbidden, and aborts if it unwinds all the same.
     let spawned = unsafe { Place::of(shared).spawn_unchecked(f, Options::default(), location) };
     let handle = match spawned {
         Ok(handle) => handle,
         Err(error) => refused(&error),
     };
     let borrowed = AbortOnUnwind;
+    // The other runtime's work takes real time.
+    let outstanding = Outstanding::new();
+    let waited = catch_unwind(AssertUnwindSafe(|| handle.wait()));
+    if let Err(payload) = &waited {
+        // A timeout or a token around the call, or the cancellation of a coroutine of another runtime. A hook that
+        // panics would do so again, and end the process.
+        if is_interruption(&**payload) {
+            handle.ask_to_unwind();
+        }
+    }
     let result = handle.join_masked();
+    drop(outstanding);
     core::mem::forget(borrowed);
-    result.unwrap_or_else(|payload| resume_unwind(payload))
+    match (waited, result) {
+        // An interruption that came too late is met again at the next wait.
+        (_, Ok(value)) => value,
+        (Err(interruption), Err(payload)) if is_interruption(&*payload) => {
+            resume_unwind(interruption)
+        }
+        (_, Err(payload)) => resume_unwind(payload),
+    }
 }
 
 /// Dropped only when the wait for a borrowing coroutine unwinds (a panic of an `on_switch` hook).
-struct AbortOnUnwind;
+pub(crate) struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {
     fn drop(&mut self) {

@@ -14,6 +14,8 @@ use loom::thread;
 mod atomic {
     pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }
+mod model;
+
 #[allow(dead_code)]
 #[path = "../src/poll/lobby.rs"]
 mod lobby;
@@ -22,6 +24,7 @@ mod lobby;
 mod slot;
 
 use lobby::{Lobby, Ticket, Withdraw};
+use model::{Gate, with_preemptions};
 use slot::{
     Announce, Beginning, Carried, Clear, EnterLobby, Retract, Signal, Slot, Snapshot, Waiter, Word,
 };
@@ -67,6 +70,7 @@ impl Parker {
 
 /// A descriptor: what the kernel has, the slot, the lobby of the read direction, and the callers.
 struct Socket {
+    gate: Gate,
     kernel: Mutex<u32>,
     slot: Slot,
     lobby: Mutex<Lobby<usize>>,
@@ -79,6 +83,7 @@ impl Socket {
         slot.begin(1, read, IDLE);
         let parkers = (0..CALLERS).map(|_| Parker::new()).collect();
         Arc::new(Socket {
+            gate: Gate::new(),
             kernel: Mutex::new(0),
             slot,
             lobby: Mutex::default(),
@@ -86,7 +91,9 @@ impl Socket {
         })
     }
 
+    /// Asked for anew before each step on it.
     fn word(&self) -> &Word {
+        self.gate.pass();
         &self.slot.read
     }
 
@@ -146,9 +153,8 @@ struct Visit<'a> {
 
 impl Visit<'_> {
     fn run(&mut self) -> bool {
-        let word = self.socket.word();
         loop {
-            let mut seen = word.load();
+            let mut seen = self.socket.word().load();
             if seen.is_ready() || self.expired {
                 if self.socket.try_read() {
                     return true;
@@ -156,7 +162,7 @@ impl Visit<'_> {
                 if self.expired {
                     return false;
                 }
-                match word.clear(seen) {
+                match self.socket.word().clear(seen) {
                     Clear::Cleared(cleared) => seen = cleared,
                     Clear::Changed => continue,
                 }
@@ -170,16 +176,16 @@ impl Visit<'_> {
     }
 
     fn wait_in_word(&mut self, seen: Snapshot) {
-        let (word, me) = (self.socket.word(), waiter(self.me));
-        if word.announce(seen, me) == Announce::Changed {
+        let me = waiter(self.me);
+        if self.socket.word().announce(seen, me) == Announce::Changed {
             return;
         }
         self.responsible = true;
         if self.lose_patience() {
-            let (Retract::Retracted | Retract::Taken) = word.retract(me);
+            let (Retract::Retracted | Retract::Taken) = self.socket.word().retract(me);
             return;
         }
-        while word.holds(me) {
+        while self.socket.word().holds(me) {
             self.socket.parkers[self.me].park();
         }
     }
@@ -210,12 +216,16 @@ impl Visit<'_> {
     }
 
     fn leave(&self) {
-        let word = self.socket.word();
-        let seen = word.load();
+        let seen = self.socket.word().load();
         if !self.responsible || !seen.has_lobby() || seen.has_waiter() {
             return;
         }
-        let called = self.socket.lobby.lock().unwrap().call(Some((word, seen)));
+        let called = self
+            .socket
+            .lobby
+            .lock()
+            .unwrap()
+            .call(Some((self.socket.word(), seen)));
         if let Some(next) = called {
             self.socket.parkers[next].unpark();
         }
@@ -223,13 +233,6 @@ impl Visit<'_> {
 }
 
 const PATIENT: u32 = 100;
-
-/// Explores with at most this many preemptions, which finds what is to be found and ends within seconds.
-fn model(preemptions_max: usize, f: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions_max);
-    builder.check(f);
-}
 
 /// The word is READY, but there is nothing to read: the reader's `clear` must not wipe out the event that comes
 /// between its system call and its `clear`.
@@ -254,7 +257,7 @@ fn an_event_between_system_call_and_clear_is_kept() {
 /// Fails if `Word::announce` overwrites whatever came instead of the exact exchange.
 #[test]
 fn an_event_around_the_announcement_is_kept() {
-    loom::model(|| {
+    with_preemptions(2, || {
         let socket = Socket::new(IDLE);
         let reader = {
             let socket = Arc::clone(&socket);
@@ -303,7 +306,7 @@ fn the_announcement_publishes_the_waiter() {
 /// not insist on the value that it has seen (a guest comes in when the waiter has gone).
 #[test]
 fn the_baton_goes_from_reader_to_reader() {
-    model(3, || {
+    with_preemptions(2, || {
         let socket = Socket::new(IDLE);
         let readers: Vec<_> = (0..2)
             .map(|me| {
@@ -323,7 +326,7 @@ fn the_baton_goes_from_reader_to_reader() {
 /// Fails (deadlock) if a caller that has retracted, or has found itself taken, is not responsible.
 #[test]
 fn a_reader_that_gives_up_passes_the_baton() {
-    model(3, || {
+    with_preemptions(2, || {
         let socket = Socket::new(IDLE);
         let patient = {
             let socket = Arc::clone(&socket);
@@ -350,7 +353,7 @@ fn a_reader_that_gives_up_passes_the_baton() {
 /// left.
 #[test]
 fn the_baton_goes_through_the_lobby() {
-    model(1, || {
+    with_preemptions(1, || {
         let socket = Socket::new(IDLE);
         let spawn = |f: fn(&Socket, usize), me: usize| {
             let socket = Arc::clone(&socket);
@@ -375,7 +378,7 @@ fn the_baton_goes_through_the_lobby() {
 /// Fails (deadlock) if a guest whose `withdraw` says `Called` is not responsible.
 #[test]
 fn a_guest_that_gives_up_when_called_passes_the_baton() {
-    model(2, || {
+    with_preemptions(2, || {
         let socket = Socket::new(IDLE);
         let spawn = |me: usize, patience: u32| {
             let socket = Arc::clone(&socket);

@@ -1,8 +1,7 @@
 //! The state word (`task/state.rs`) under every interleaving: wake-ups are never lost and never doubled.
 //!
-//! A coroutine is a state machine here, and whoever is told to schedule it runs it at once, as another worker would
-//! in full stealing. So nothing blocks: a lost wake-up is a coroutine that has not finished when all threads have
-//! ended, and two runners of one stack are a race on its cell.
+//! `model/coroutine.rs` says what a coroutine is here. Interruptions and timers have models of their own, on the same word:
+//! `loom_interrupt.rs`, `loom_timers.rs`, `loom_token.rs`, `loom_scope.rs`.
 //!
 //! Each model names what it hangs on: change that, and the model fails (tried; the outcomes are in `task/README.md`).
 
@@ -11,6 +10,8 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
+#[path = "model/coroutine.rs"]
+mod coroutine;
 mod model;
 
 mod atomic {
@@ -20,87 +21,9 @@ mod atomic {
 #[path = "../src/task/state.rs"]
 mod state;
 
-use model::{Gate, with_preemptions};
-use state::{Notify, Park, State};
-
-/// What a coroutine does when it has the worker.
-enum Step {
-    Park,
-    Yield,
-    Finish,
-}
-
-/// What lies on the coroutine's stack: touched by its runner only.
-#[derive(Default)]
-struct Stack {
-    step: u32,
-    parks: u32,
-    finished: bool,
-}
-
-struct Task<B> {
-    gate: Gate,
-    state: State,
-    stack: UnsafeCell<Stack>,
-    body: B,
-}
-
-impl<B: Fn(&State, &mut Stack) -> Step> Task<B> {
-    fn new(body: B) -> Arc<Task<B>> {
-        Arc::new(Task {
-            gate: Gate::new(),
-            state: State::new(),
-            stack: UnsafeCell::new(Stack::default()),
-            body,
-        })
-    }
-
-    /// A worker that holds the queue link: `Worker::run`, until it parks or ends.
-    fn run(&self) {
-        loop {
-            self.gate.pass();
-            let step = self.on_stack(|stack| (self.body)(&self.state, stack));
-            match step {
-                Step::Yield => {}
-                Step::Park => {
-                    self.on_stack(|stack| stack.parks += 1);
-                    self.gate.pass();
-                    if self.state.park() == Park::Parked {
-                        return;
-                    }
-                }
-                Step::Finish => {
-                    self.on_stack(|stack| stack.finished = true);
-                    self.gate.pass();
-                    return self.state.finish();
-                }
-            }
-        }
-    }
-
-    fn on_stack<R>(&self, f: impl FnOnce(&mut Stack) -> R) -> R {
-        // SAFETY: called by the runner; that there is one at a time is what loom checks here.
-        self.stack.with_mut(|stack| f(unsafe { &mut *stack }))
-    }
-
-    /// A waker: wakes, and does what the outcome asks for. Gives 1 if it had to schedule.
-    fn wake(&self, wake_up: fn(&State) -> Notify) -> u32 {
-        self.gate.pass();
-        if wake_up(&self.state) == Notify::Schedule {
-            self.run();
-            return 1;
-        }
-        0
-    }
-
-    /// When all threads have ended: it has finished. Gives the number of times it asked to park.
-    fn assert_finished(&self) -> u32 {
-        self.on_stack(|stack| {
-            assert!(stack.finished, "a wake-up was lost: it is parked for ever");
-            stack.parks
-        })
-    }
-}
+use coroutine::{Stack, Step, Task};
+use model::with_preemptions;
+use state::State;
 
 /// The first run, on a thread of its own, against `wakers`; gives how many of them had to schedule.
 fn race<B>(task: &Arc<Task<B>>, wakers: Vec<fn(&Task<B>) -> u32>) -> u32

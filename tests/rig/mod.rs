@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use withy::{Runtime, Steal};
 
-use crate::support::{LIMIT, runtime, within};
+use crate::support::{LIMIT, within};
 
 /// Runs `body` on a runtime of 1, 2 and 8 workers in both steal modes, each within `LIMIT`. The text says which it is.
 pub(crate) fn each_runtime(what: &str, body: impl Fn(&Runtime, &str)) {
@@ -17,7 +17,14 @@ pub(crate) fn each_runtime(what: &str, body: impl Fn(&Runtime, &str)) {
         for full_stealing in [false, true] {
             let label = format!("{workers} workers, full stealing {full_stealing}");
             within(LIMIT, &format!("{what} ({label})"), || {
-                let runtime = runtime(workers, full_stealing);
+                // One thread for each pool, so that a second job waits.
+                let runtime = Runtime::builder()
+                    .workers(workers)
+                    .steal(steal(full_stealing))
+                    .blocking_threads(1)
+                    .compute_threads(1)
+                    .build()
+                    .expect("a runtime can be built");
                 body(&runtime, &label);
             });
         }

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::io;
-use std::iter::FusedIterator;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -9,6 +8,7 @@ use libc::{ECONNABORTED, c_int};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as NewSocket, Type};
 use withy_runtime::poll::Direction;
 
+use super::incoming::Incoming;
 use super::stream::TcpStream;
 use crate::interop;
 use crate::options::internet;
@@ -29,7 +29,10 @@ const BACKLOG: c_int = c_int::MAX;
 /// * Clones share one descriptor, see [`try_clone`](TcpListener::try_clone).
 /// * The descriptor is `O_NONBLOCK` while withy owns it, whatever [`set_nonblocking`](TcpListener::set_nonblocking)
 ///   said. std's duplicates of it see that.
-/// * Any call that waits may unwind out when its runtime shuts down.
+/// * `accept` can have a [timeout](TcpListener::set_accept_timeout) and a
+///   [deadline](TcpListener::set_accept_deadline).
+/// * From a coroutine, any call that waits may unwind: when it is cancelled, when a timeout around it elapses, and when
+///   its runtime shuts down.
 ///
 /// # Examples
 ///
@@ -47,7 +50,7 @@ const BACKLOG: c_int = c_int::MAX;
 /// # }
 /// ```
 pub struct TcpListener {
-    socket: Socket,
+    pub(super) socket: Socket,
 }
 
 interop::convert_descriptors!(TcpListener, std::net::TcpListener);
@@ -63,6 +66,11 @@ impl TcpListener {
     ///
     /// The error of the last address that was tried, as std's: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied` …;
     /// that of the look-up if it fails; `InvalidInput` if there is no address.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking call only where a name has to be looked up, and that is waited for: from a coroutine it may unwind
+    /// afterwards, when that is cancelled or a timeout around it elapses. Nothing is bound then.
     ///
     /// # Examples
     ///
@@ -137,11 +145,22 @@ impl TcpListener {
     ///
     /// Connections that died in the backlog are passed over. The new stream is in blocking mode and close-on-exec.
     ///
+    /// # Cancellation
+    ///
+    /// A blocking call: it unwinds if the coroutine is cancelled, or a `timeout` around it elapses. No connection is
+    /// lost by that: one that has arrived stays in the backlog.
+    ///
     /// # Errors
     ///
     /// Those of accept(2), at once and with the connection still in the backlog: raw errors `EMFILE` and `ENFILE` if
     /// descriptors ran out, `ENOBUFS` and `ENOMEM` if memory did. A server should wait a little before it tries again,
-    /// not end. `WouldBlock` in non-blocking mode.
+    /// not end. `WouldBlock` in non-blocking mode, or past the [timeout](Self::set_accept_timeout); `TimedOut` past the
+    /// [deadline](Self::set_accept_deadline).
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking call: from a coroutine it may unwind, when that is cancelled or a timeout around it elapses. No
+    /// connection is lost: it stays in the backlog for the next accept.
     ///
     /// # Examples
     ///
@@ -376,20 +395,3 @@ impl fmt::Debug for TcpListener {
 // As std's are: what a panic can leave half done is in the kernel, and there every call is whole.
 impl UnwindSafe for TcpListener {}
 impl RefUnwindSafe for TcpListener {}
-
-/// An iterator that [accepts](TcpListener::accept) connections for ever; see [`TcpListener::incoming`].
-#[must_use = "iterators are lazy and do nothing unless consumed"]
-#[derive(Debug)]
-pub struct Incoming<'a> {
-    listener: &'a TcpListener,
-}
-
-impl Iterator for Incoming<'_> {
-    type Item = io::Result<TcpStream>;
-
-    fn next(&mut self) -> Option<io::Result<TcpStream>> {
-        Some(self.listener.accept().map(|(stream, _)| stream))
-    }
-}
-
-impl FusedIterator for Incoming<'_> {}

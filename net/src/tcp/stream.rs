@@ -26,7 +26,9 @@ use crate::socket::{Socket, stream_io};
 ///
 /// * Clones share one descriptor; see [`try_clone`](TcpStream::try_clone).
 /// * Timeouts are kept by withy, not by the kernel: they come back as precisely as they were set.
-/// * Any call that waits may unwind out when its runtime shuts down.
+/// * There are [deadlines](TcpStream::set_read_deadline) beside timeouts.
+/// * From a coroutine, any call that waits may unwind: when it is cancelled, when a timeout around it elapses, and when
+///   its runtime shuts down. Each says what is lost.
 ///
 /// # Examples
 ///
@@ -59,10 +61,20 @@ impl TcpStream {
     /// `addr` may give several addresses: they are tried in order until one connects. Names (strings, and pairs of
     /// a string and a port) are looked up on another thread while the caller is parked.
     ///
+    /// # Cancellation
+    ///
+    /// A blocking call: it unwinds if the coroutine is cancelled, or a `timeout` around it elapses. The connection that is
+    /// being made is closed then; a look-up that has begun is waited for.
+    ///
     /// # Errors
     ///
     /// The error of the last address that was tried, as std's: `ConnectionRefused`, `HostUnreachable`,
     /// `NetworkUnreachable`, `TimedOut` …; that of the look-up if it fails; `InvalidInput` if there is no address.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking call: from a coroutine it may unwind, when that is cancelled or a timeout around it elapses. The
+    /// connection that was being made is given up; a look-up is waited for first.
     ///
     /// # Differences from std
     ///
@@ -91,9 +103,18 @@ impl TcpStream {
     ///
     /// It takes one address, since the limit is for one attempt.
     ///
+    /// # Cancellation
+    ///
+    /// A blocking call, as [`connect`](Self::connect).
+    ///
     /// # Errors
     ///
     /// `TimedOut` if the limit passes first, `InvalidInput` if it is zero; otherwise as [`connect`](Self::connect).
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking call: from a coroutine it may unwind, when that is cancelled or a timeout around it elapses. The
+    /// connection that was being made is given up.
     ///
     /// # Examples
     ///
@@ -231,9 +252,18 @@ impl TcpStream {
     ///
     /// It waits for data as a read does, and gives 0 after the peer's end of the stream.
     ///
+    /// # Cancellation
+    ///
+    /// A blocking call: it unwinds if the coroutine is cancelled, or a `timeout` around it elapses. No byte is lost.
+    ///
     /// # Errors
     ///
     /// Those of a read.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking call: from a coroutine it may unwind, when that is cancelled or a timeout around it elapses. Nothing
+    /// is lost: a peek takes nothing.
     ///
     /// # Examples
     ///
@@ -290,8 +320,8 @@ impl TcpStream {
     }
 }
 
-stream_io!(TcpStream);
-stream_io!(&TcpStream);
+stream_io!(TcpStream, socket);
+stream_io!(&TcpStream, socket);
 
 /// As std's: the addresses as far as they are known, and the descriptor.
 impl fmt::Debug for TcpStream {

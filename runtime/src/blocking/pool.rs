@@ -1,245 +1,242 @@
-//! Threads on demand for closures that block: DNS, files, foreign libraries.
+//! The threads of a pool: started on demand, gone after a while without a job, joined at the end of their runtime.
 //!
-//! A job lies on its caller's stack, borrows included; the queue holds bare pointers to it. What makes that right is
-//! one rule: **the caller does not leave `run` before the job is done**, whatever happens to it. A coroutine that is
-//! never resumed again keeps its stack (law 4), so that is no exception.
+//! **The end.** A coroutine that waits for a job is unfinished, so when a runtime's workers leave there is no caller, no job
+//! and no start under way. Each worker *closes* the pools then, which makes their threads leave, and who ends the runtime
+//! *joins* them. Nobody may be there to do so (past shutdown's limit, or for a runtime dropped inside itself): they
+//! leave all the same.
+//!
+//! **Handles.** A thread that leaves idle lays its handle down as the *last to leave*, and joins the one that lay
+//! there, which is past its last use of the pool. So however many come and go there is one handle too many at most,
+//! and who joins it has joined them all.
 
-use std::any::Any;
-use std::cell::UnsafeCell;
-use std::collections::VecDeque;
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io;
-use std::panic::{self, AssertUnwindSafe};
-use std::ptr::NonNull;
+use std::ptr;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::atomic::{AtomicBool, Ordering};
-use crate::context;
-use crate::task::park::{self, Mask, Unparker};
+use crate::atomic::{AtomicUsize, Ordering};
+use crate::blocking::job::JobRef;
+use crate::blocking::queue::{Push, Queue, Ticket};
+use crate::task::interrupt::Mask;
 
-/// More jobs at a time wait in the queue.
-const THREADS_MAX: usize = 512;
-/// How long a thread waits for a further job.
-const IDLE: Duration = Duration::from_secs(10);
-/// How often a caller that must not park looks whether its job is done.
-const LOOK_AGAIN: Duration = Duration::from_micros(200);
+/// A thread waits this long for a job at least, so that one that comes too early to leave does not spin.
+const IDLE_LEAST: Duration = Duration::from_millis(1);
 
-static POOL: Pool = Pool {
-    state: Mutex::new(State {
-        queue: VecDeque::new(),
-        threads: 0,
-        idle: 0,
-    }),
-    work: Condvar::new(),
-};
+/// How many threads a runtime's pools may have, and for how long.
+pub(crate) struct Limits {
+    pub(crate) blocking_threads: usize,
+    pub(crate) compute_threads: usize,
+    pub(crate) idle: Duration,
+}
 
-struct Pool {
+/// The two pools of a runtime.
+pub(crate) struct Pools {
+    pub(super) blocking: Arc<Pool>,
+    pub(super) computing: Arc<Pool>,
+}
+
+impl Pools {
+    /// Of the runtime called `name`. No thread starts yet.
+    pub(crate) fn new(name: &str, limits: &Limits) -> Pools {
+        let pool = |what, most| Arc::new(Pool::new(format!("{name}-{what}"), most, limits.idle));
+        Pools {
+            blocking: pool("blocking", limits.blocking_threads),
+            computing: pool("compute", limits.compute_threads),
+        }
+    }
+
+    /// Callers whose work is queued or runs; see [`Pool::outstanding`].
+    pub(crate) fn outstanding(&self) -> usize {
+        self.blocking.outstanding() + self.computing.outstanding()
+    }
+
+    /// Whether the calling thread is one of theirs.
+    pub(crate) fn is_own_thread(&self) -> bool {
+        let served = SERVED.get();
+        ptr::eq(served, &raw const *self.blocking) || ptr::eq(served, &raw const *self.computing)
+    }
+
+    /// Makes the threads leave. There is no caller any more.
+    pub(crate) fn close(&self) {
+        self.blocking.close();
+        self.computing.close();
+    }
+
+    /// Waits until the threads have left. After `close`.
+    pub(crate) fn join(&self) {
+        self.blocking.join();
+        self.computing.join();
+    }
+}
+
+thread_local! {
+    /// The pool whose thread this is. Without a destructor, so that it can be read to the very end.
+    static SERVED: Cell<*const Pool> = const { Cell::new(ptr::null()) };
+}
+
+pub(super) struct Pool {
+    /// The threads are called after it.
+    name: String,
+    idle: Duration,
     state: Mutex<State>,
-    /// There is a job in the queue.
+    /// There is a job in the queue, or the pool is closed.
     work: Condvar,
+    outstanding: AtomicUsize,
 }
 
 struct State {
-    queue: VecDeque<JobRef>,
-    /// Alive, or about to be.
-    threads: usize,
-    /// Of those, waiting for a job. One that was notified counts until it has woken up.
-    idle: usize,
-}
-
-/// Runs `f` on a thread that may block, and waits for its value. A plain thread runs it itself.
-///
-/// The caller waits to the end, so `f` may borrow; for the same reason it cannot be cancelled meanwhile. At most 512
-/// run at a time, further ones wait for their turn. When no thread can be started and none is alive, `f` blocks the
-/// caller's worker instead.
-///
-/// # Panics
-/// If `f` does, with its payload. In a region where parking is forbidden (`no_park`), after `f` has run.
-pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
-    if !context::in_coroutine() {
-        return f();
-    }
-    let job = Job::new(f);
-    // A cancellation comes at the caller's next blocking call: nothing may unwind from here to the end of `wait`, so
-    // nothing that is a user's runs in between either, not even a logger.
-    let mask = Mask::new();
-    // SAFETY: this function neither returns nor unwinds before `wait` has seen the job's end, nor moves `job` or
-    // touches its state until then.
-    let submitted = POOL.submit(unsafe { job.as_ref() });
-    job.wait();
-    drop(mask);
-    if let Err(error) = submitted {
-        log::warn!(
-            target: "withy::blocking",
-            "a thread of the blocking pool could not be started: {error}"
-        );
-    }
-    job.into_value()
+    queue: Queue<JobRef>,
+    started: usize,
+    /// By number, of those that live and are registered by who started them.
+    threads: BTreeMap<usize, thread::JoinHandle<()>>,
+    last_left: Option<thread::JoinHandle<()>>,
 }
 
 impl Pool {
-    /// # Errors
-    /// If a thread could not be started. The job is seen to all the same.
-    fn submit(&'static self, job: JobRef) -> io::Result<()> {
-        let mut state = self.state.lock();
-        state.queue.push_back(job);
-        if state.queue.len() <= state.idle {
-            drop(state);
-            self.work.notify_one();
-            return Ok(());
+    pub(super) fn new(name: String, most: usize, idle: Duration) -> Pool {
+        Pool {
+            name,
+            idle: idle.max(IDLE_LEAST),
+            state: Mutex::new(State {
+                queue: Queue::new(most),
+                started: 0,
+                threads: BTreeMap::new(),
+                last_left: None,
+            }),
+            work: Condvar::new(),
+            outstanding: AtomicUsize::new(0),
         }
-        if state.threads >= THREADS_MAX {
-            return Ok(());
-        }
-        // Counted before it is started, and started outside the lock: starting a thread takes tens of microseconds.
-        state.threads += 1;
-        drop(state);
-        let started = thread::Builder::new()
-            .name("withy-blocking".into())
-            .spawn(move || self.serve());
-        if started.is_err() {
-            self.do_without();
-        }
-        started.map(drop)
     }
 
-    /// After a failed start: the queue is left to the other threads, if there are any. `threads` counts starts that
+    /// Callers whose work is queued or runs, or who have not gone on since it ended.
+    ///
+    /// A caller counts itself before it parks and again when it has been resumed. So on the worker of a runtime that has one,
+    /// the number is exact: while it is 0 no coroutine waits for a thread of the pool.
+    pub(super) fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Relaxed)
+    }
+
+    /// Counts the caller as outstanding while the guard lives.
+    pub(super) fn count_caller(&self) -> Outstanding<'_> {
+        self.outstanding.fetch_add(1, Ordering::Relaxed);
+        Outstanding(&self.outstanding)
+    }
+
+    /// Queues a job. It is seen to even if a thread that it needs cannot be started; why that was so is returned.
+    ///
+    /// # Safety
+    /// Until the job is done, or `withdraw` has said true, it stays where it is and nobody touches its stage.
+    pub(super) unsafe fn submit(self: &Arc<Pool>, job: JobRef) -> (Ticket, io::Result<()>) {
+        let mut state = self.state.lock();
+        let (ticket, push) = state.queue.push(job);
+        let started = match push {
+            Push::Wait => Ok(()),
+            Push::Notify => {
+                drop(state);
+                self.work.notify_one();
+                Ok(())
+            }
+            Push::Start => {
+                state.started += 1;
+                let number = state.started;
+                // Starting a thread takes tens of microseconds: outside the lock.
+                drop(state);
+                self.start(number).inspect_err(|_| self.do_without())
+            }
+        };
+        (ticket, started)
+    }
+
+    /// Takes a job back. False: a thread has it, and it must be waited for.
+    #[must_use]
+    pub(super) fn withdraw(&self, ticket: Ticket) -> bool {
+        self.state.lock().queue.withdraw(ticket)
+    }
+
+    fn start(self: &Arc<Pool>, number: usize) -> io::Result<()> {
+        let pool = self.clone();
+        let thread = thread::Builder::new()
+            .name(format!("{}-{number}", self.name))
+            .spawn(move || pool.serve(number))?;
+        self.state.lock().threads.insert(number, thread);
+        Ok(())
+    }
+
+    /// After a failed start: the queue is left to the other threads, if there are any. Their number counts starts that
     /// may fail yet, too; so the last of them to fail finds itself alone, and serves the queue on its caller's
     /// thread.
     #[cold]
     fn do_without(&self) {
-        let mut state = self.state.lock();
-        state.threads -= 1;
-        while state.threads == 0
-            && let Some(job) = state.queue.pop_front()
-        {
-            drop(state);
-            // SAFETY: it came out of the queue, so this is the only reference, and its caller waits.
+        // The job may be another caller's, which does not unwind because we shall.
+        let _mask = Mask::new();
+        self.state.lock().queue.start_failed();
+        loop {
+            let job = self.state.lock().queue.take_alone();
+            let Some(job) = job else { return };
+            // SAFETY: it came out of the queue, so it is TAKEN, by us; its caller waits (`submit`).
             unsafe { job.execute() };
-            state = self.state.lock();
         }
     }
 
     /// A thread's life: jobs until there has been none for a while.
-    fn serve(&self) {
+    fn serve(&self, number: usize) {
+        SERVED.set(self);
         let mut state = self.state.lock();
         loop {
-            if let Some(job) = state.queue.pop_front() {
+            if let Some(job) = state.queue.take() {
                 drop(state);
-                // SAFETY: it came out of the queue, so this is the only reference, and its caller waits.
+                // SAFETY: it came out of the queue, so it is TAKEN, by us; its caller waits (`submit`).
                 unsafe { job.execute() };
                 state = self.state.lock();
                 continue;
             }
-            state.idle += 1;
-            let timed_out = self.work.wait_for(&mut state, IDLE).timed_out();
-            state.idle -= 1;
-            // A job that came at the last moment counted on this thread.
-            if timed_out && state.queue.is_empty() {
-                state.threads -= 1;
+            if state.queue.is_closed() {
                 return;
             }
-        }
-    }
-}
-
-/// A pointer to somebody's [`Job`], whose type is forgotten.
-#[derive(Clone, Copy)]
-struct JobRef {
-    job: NonNull<()>,
-    /// SAFETY: to be called once, with `job`, while the job lives.
-    execute: unsafe fn(NonNull<()>),
-}
-
-// SAFETY: the job's closure and its value are `Send` (`Job::as_ref` asks for that), and all else in it is made for
-// sharing.
-unsafe impl Send for JobRef {}
-
-impl JobRef {
-    /// # Safety
-    /// This is the only reference to a job that is not done; its caller waits.
-    unsafe fn execute(self) {
-        // SAFETY: as above.
-        unsafe { (self.execute)(self.job) }
-    }
-}
-
-/// A closure that a thread of the pool runs, its outcome, and who waits for it.
-struct Job<F, T> {
-    /// Before `done`: the executing thread's; afterwards the caller's.
-    state: UnsafeCell<JobState<F, T>>,
-    done: AtomicBool,
-}
-
-enum JobState<F, T> {
-    Waiting(F, Unparker),
-    Taken,
-    Done(Result<T, Box<dyn Any + Send>>),
-}
-
-impl<T: Send, F: FnOnce() -> T + Send> Job<F, T> {
-    fn new(f: F) -> Job<F, T> {
-        let state = UnsafeCell::new(JobState::Waiting(f, Unparker::current()));
-        Job {
-            state,
-            done: AtomicBool::new(false),
-        }
-    }
-
-    /// # Safety
-    /// The job stays where it is, and nobody touches `state`, until the reference was executed and `done` is set.
-    unsafe fn as_ref(&self) -> JobRef {
-        JobRef {
-            job: NonNull::from(self).cast(),
-            execute: Self::execute,
-        }
-    }
-
-    /// # Safety
-    /// `job` is what `as_ref` was called on, alive until `done`, and this is the only call.
-    unsafe fn execute(job: NonNull<()>) {
-        // SAFETY: the caller's promise: it lives until the store below.
-        let job = unsafe { job.cast::<Job<F, T>>().as_ref() };
-        // SAFETY: before `done` the state belongs to the one call of this function.
-        let state = unsafe { &mut *job.state.get() };
-        let JobState::Waiting(f, caller) = std::mem::replace(state, JobState::Taken) else {
-            unreachable!("a job is executed once")
-        };
-        *state = JobState::Done(panic::catch_unwind(AssertUnwindSafe(f)));
-        // Release: pairs with the acquire in `is_done`. The job may be gone from here on; `caller` is ours.
-        job.done.store(true, Ordering::Release);
-        caller.unpark();
-    }
-
-    fn is_done(&self) -> bool {
-        self.done.load(Ordering::Acquire)
-    }
-
-    /// Parks the caller until the job is done, even when parking panics; the panic goes on then.
-    fn wait(&self) {
-        let mut unwound = None;
-        while !self.is_done() {
-            match &unwound {
-                None => {
-                    let parked = panic::catch_unwind(AssertUnwindSafe(|| park::park_until(None)));
-                    unwound = parked.err();
-                }
-                // Parking is forbidden here (`no_park`): it would panic each time.
-                Some(_) => thread::sleep(LOOK_AGAIN),
+            state.queue.rest();
+            let timed_out = self.work.wait_for(&mut state, self.idle).timed_out();
+            state.queue.wake();
+            // Not before it is registered, or its handle would stay behind.
+            if timed_out && state.threads.contains_key(&number) && state.queue.leave() {
+                let me = state.threads.remove(&number);
+                let before = std::mem::replace(&mut state.last_left, me);
+                drop(state);
+                return join(before);
             }
         }
-        if let Some(payload) = unwound {
-            panic::resume_unwind(payload);
-        }
     }
 
-    fn into_value(self) -> T {
-        match self.state.into_inner() {
-            JobState::Done(Ok(value)) => value,
-            JobState::Done(Err(payload)) => panic::resume_unwind(payload),
-            JobState::Waiting(..) | JobState::Taken => unreachable!("the caller waits for the end"),
-        }
+    fn close(&self) {
+        self.state.lock().queue.close();
+        self.work.notify_all();
+    }
+
+    fn join(&self) {
+        let mut state = self.state.lock();
+        let threads = std::mem::take(&mut state.threads);
+        let last_left = state.last_left.take();
+        drop(state);
+        join(threads.into_values().chain(last_left));
+    }
+}
+
+fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
+    for thread in threads {
+        // A panic is that of a destructor of a thread-local; the panic hook has told of it.
+        let _ = thread.join();
+    }
+}
+
+/// Somebody waits for a job.
+pub(super) struct Outstanding<'a>(&'a AtomicUsize);
+
+impl Drop for Outstanding<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,7 +1,6 @@
 //! One coroutine's execution: the switch between a worker's stack and its own, and unwinding.
 
 mod switch;
-mod unwind;
+pub(crate) mod unwind;
 
 pub(crate) use switch::{Suspend, Switch, Switched, YielderRef};
-pub(crate) use unwind::Unwound;

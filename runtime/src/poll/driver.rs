@@ -27,7 +27,8 @@ const URGENT: u32 = libc::EPOLLPRI as u32;
 
 /// The netpoller of one worker.
 ///
-/// Only that worker calls [`turn`](Driver::turn); any thread may call the rest. Sockets outlive it without harm.
+/// Only that worker calls [`turn`](Driver::turn), and the watchdog [`turn_for_owner`](Driver::turn_for_owner); any thread may
+/// call the rest. Sockets outlive it without harm.
 pub(crate) struct Driver {
     id: u32,
     poll: Poll,
@@ -35,7 +36,7 @@ pub(crate) struct Driver {
     slots: Arc<SlotSet>,
     /// Whether a descriptor was ever added: until then a worker that has work need not look for events.
     used: AtomicBool,
-    /// Locked while a batch of events is dispatched. Nobody contends: it keeps `turn` a safe function.
+    /// Locked from before a batch of events is fetched until it is dispatched. Only the watchdog ever contends.
     batch: Mutex<Batch>,
 }
 
@@ -88,6 +89,29 @@ impl Driver {
             .events()
             .filter(|&(token, events)| dispatch(token, events))
             .count())
+    }
+
+    /// A [`turn`](Driver::turn) that does not wait, by another thread than the driver's worker, which is held by a coroutine.
+    /// If the worker is back and has its own turn, this does nothing.
+    ///
+    /// # Errors
+    /// As [`turn`](Driver::turn).
+    pub(crate) fn turn_for_owner(&self) -> io::Result<()> {
+        let Some(mut batch) = self.batch.try_lock() else {
+            return Ok(());
+        };
+        self.slots.recycle();
+        batch.fetch(self.as_fd(), Some(Duration::ZERO))?;
+        let mut rung = false;
+        for (token, events) in batch.events() {
+            rung |= Token::from_bits(token) == Token::NONE;
+            dispatch(token, events);
+        }
+        if rung {
+            // It was for the worker, which may be about to wait for it (README, "Two callers of a turn").
+            self.wake();
+        }
+        Ok(())
     }
 
     /// Ends the current [`turn`](Driver::turn), or else the next one, at once.

@@ -3,11 +3,11 @@
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::driver::{self, Driver};
+use super::limits::Limits;
 use super::lobby::Lobby;
 use super::registration::Direction;
 use super::slab::{SlotSet, Token};
@@ -40,11 +40,10 @@ struct Place {
     carried: [Carried; 2],
 }
 
-/// What one direction has whatever its slot: the timeout, and who waits beside the word.
+/// What one direction has whatever its slot: the limits of a wait, and who waits beside the word.
 #[derive(Default)]
 pub(super) struct Lane {
-    /// 0: none.
-    timeout_ns: AtomicU64,
+    limits: Limits,
     queue: Mutex<Option<Box<Queue>>>,
 }
 
@@ -52,7 +51,7 @@ pub(super) struct Lane {
 #[derive(Default)]
 pub(super) struct Queue {
     pub(super) lobby: Lobby<Unparker>,
-    /// Plain threads in poll(2), to be woken when the timeout changes.
+    /// Plain threads in poll(2), to be woken when the limits change.
     pub(super) threads: Lobby<Unparker>,
 }
 
@@ -175,14 +174,15 @@ impl Interest {
         Ok(true)
     }
 
-    /// Changes a timeout, and wakes those who wait in that direction to look at it.
-    pub(super) fn set_timeout(&self, direction: Direction, timeout_ns: u64) {
+    /// Changes a limit, and wakes those who wait in that direction to look at it. `change` says whether it did.
+    pub(super) fn change_limits(&self, direction: Direction, change: impl FnOnce(&Limits) -> bool) {
         let lane = self.lane(direction);
-        if lane.timeout_ns.swap(timeout_ns, Ordering::Relaxed) == timeout_ns {
+        // One change at a time.
+        let place = self.place.lock();
+        if !change(&lane.limits) {
             return;
         }
-        // Under the lock a slot stays the current one. A caller that registers later sees the timeout by this lock.
-        let place = self.place.lock();
+        // Under the lock a slot stays the current one. A caller that registers later sees the limits by this lock.
         if place.slots.is_some() {
             let token = Token::from_bits(self.token.load(Ordering::Relaxed));
             word_of(token.slot(), direction)
@@ -202,11 +202,9 @@ impl Drop for Interest {
 }
 
 impl Lane {
-    pub(super) fn timeout(&self) -> Option<Duration> {
-        match self.timeout_ns.load(Ordering::Relaxed) {
-            0 => None,
-            ns => Some(Duration::from_nanos(ns)),
-        }
+    #[inline]
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub(super) fn with_queue<R>(&self, f: impl FnOnce(&mut Queue) -> R) -> R {

@@ -108,7 +108,9 @@ impl<H> Lobby<H> {
     #[must_use]
     pub(crate) fn call(&mut self, word: Option<(&Word, Snapshot)>) -> Option<H> {
         let called = self.guests.pop_front();
-        self.called += usize::from(called.is_some());
+        if called.is_some() {
+            self.called += 1;
+        }
         if self.guests.is_empty()
             && self.called == 0
             && let Some((word, seen)) = word

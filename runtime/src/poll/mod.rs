@@ -2,11 +2,12 @@
 //!
 //! Reading order: the states and the proof below, `slot.rs` (one word per direction), `lobby.rs` (who else waits),
 //! `slab.rs` (where slots live), `driver.rs` (a worker's epoll instance), `interest.rs` (where a descriptor is
-//! registered), `visit.rs` (one call that may have to wait), `registration.rs` (the seam that net builds on).
+//! registered), `limits.rs` (how long a call waits), `visit.rs` (one call that may have to wait), `registration.rs` (the seam that net builds on).
 #![doc = include_str!("README.md")]
 
 mod driver;
 mod interest;
+mod limits;
 mod lobby;
 mod registration;
 mod slab;
@@ -18,4 +19,8 @@ mod wait;
 mod tests;
 
 pub(crate) use driver::Driver;
+#[doc(hidden)]
+pub use limits::{Clock, End, Limits};
 pub use registration::{Direction, Registration};
+#[doc(hidden)]
+pub use visit::refuse_while_unwinding;

@@ -68,7 +68,8 @@ impl Registration {
     /// From a coroutine this is a blocking call: it may unwind.
     ///
     /// # Errors
-    /// Those of `op`. `WouldBlock` in non-blocking mode, or past the direction's timeout, as std has it on Linux.
+    /// Those of `op`. `WouldBlock` in non-blocking mode, or past the direction's timeout, as std has it on Linux;
+    /// `TimedOut` past its deadline. Both come after an attempt that found that it would have to wait.
     /// What goes wrong at the registration (out of memory or of watches, the runtime has shut down). `TimedOut` if it
     /// would have to wait in a coroutine that unwinds from a cancellation.
     #[inline]
@@ -79,44 +80,52 @@ impl Registration {
         drained: impl Fn(&T) -> bool,
     ) -> io::Result<T> {
         if context::in_coroutine() {
-            self.io_in_coroutine(direction, Limit::Timeout, op, drained)
+            self.io_in_coroutine(direction, Limit::Shared, op, drained)
         } else {
-            self.io_on_thread(direction, Limit::Timeout, op)
+            self.io_on_thread(direction, Limit::Shared, op)
         }
     }
 
-    /// Waits until the descriptor is ready, whatever its timeouts and its mode.
+    /// Waits until the descriptor is ready, whatever its limits and its mode.
     ///
     /// # Errors
     /// `TimedOut` past `deadline`; else those of [`io`](Registration::io).
     pub fn wait(&self, direction: Direction, deadline: Option<Instant>) -> io::Result<()> {
         let op = |fd: BorrowedFd<'_>| poll_now(fd, direction);
-        let limit = Limit::Deadline(deadline);
-        let waited = if context::in_coroutine() {
+        let limit = Limit::Own(deadline);
+        if context::in_coroutine() {
             self.io_in_coroutine(direction, limit, op, |()| false)
         } else {
             self.io_on_thread(direction, limit, op)
-        };
-        waited.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-            _ => error,
-        })
+        }
     }
 
     /// Limits how long [`io`](Registration::io) waits in `direction`, for all who share this registration. Those who
     /// wait now are bound by it too, counted from now. `None`, and durations beyond 500 years, are no limit; zero is
     /// a nanosecond.
     pub fn set_timeout(&self, direction: Direction, timeout: Option<Duration>) {
-        let timeout_ns = timeout.map_or(0, |timeout| {
-            u64::try_from(timeout.as_nanos().max(1)).unwrap_or(0)
-        });
-        self.interest.set_timeout(direction, timeout_ns);
+        self.interest
+            .change_limits(direction, |limits| limits.set_timeout(timeout));
     }
 
     /// The limit that [`set_timeout`](Registration::set_timeout) has set.
     #[must_use]
     pub fn timeout(&self, direction: Direction) -> Option<Duration> {
-        self.interest.lane(direction).timeout()
+        self.interest.lane(direction).limits().timeout()
+    }
+
+    /// Ends every wait of [`io`](Registration::io) in `direction` at that point in time, now and later, for all who
+    /// share this registration. Those who wait now are bound by it too. `None` is no limit; of timeout and deadline,
+    /// the earlier one decides.
+    pub fn set_deadline(&self, direction: Direction, deadline: Option<Instant>) {
+        self.interest
+            .change_limits(direction, |limits| limits.set_deadline(deadline));
+    }
+
+    /// The limit that [`set_deadline`](Registration::set_deadline) has set.
+    #[must_use]
+    pub fn deadline(&self, direction: Direction) -> Option<Instant> {
+        self.interest.lane(direction).limits().deadline()
     }
 
     /// In non-blocking mode [`io`](Registration::io) makes its system call and gives `WouldBlock` instead of waiting.
@@ -133,8 +142,8 @@ impl Registration {
 
     /// Whether a call with this limit gives up instead of waiting.
     #[inline]
-    fn refuses_to_wait(&self, limit_is_timeout: bool) -> bool {
-        limit_is_timeout && self.is_nonblocking()
+    fn refuses_to_wait(&self, limit: Limit) -> bool {
+        matches!(limit, Limit::Shared) && self.is_nonblocking()
     }
 
     #[inline]
@@ -145,12 +154,12 @@ impl Registration {
         mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
         drained: impl Fn(&T) -> bool,
     ) -> io::Result<T> {
-        let impatient = self.refuses_to_wait(matches!(limit, Limit::Timeout));
+        let impatient = self.refuses_to_wait(limit);
         let mut visit = Visit::new(&self.interest, direction, limit);
         loop {
             let mut view = visit.view();
             let ready = view.is_none_or(|view| view.seen.is_ready());
-            if ready || visit.has_expired() || impatient {
+            if ready || impatient || visit.expired().is_some() {
                 // Before the call, for it may unwind, and what was read would be lost.
                 context::consume_budget();
                 match uninterrupted(&mut op, self.fd()) {
@@ -166,8 +175,12 @@ impl Registration {
                         return Ok(value);
                     }
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                    Err(error) if visit.has_expired() || impatient => return Err(error),
-                    Err(_) => {}
+                    Err(error) if impatient => return Err(error),
+                    Err(_) => {
+                        if let Some(end) = visit.expired() {
+                            return Err(end.error());
+                        }
+                    }
                 }
                 if let Some(view) = &mut view {
                     match view.word.clear(view.seen) {
@@ -186,14 +199,15 @@ impl Registration {
         limit: Limit,
         mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        let impatient = self.refuses_to_wait(matches!(limit, Limit::Timeout));
+        let impatient = self.refuses_to_wait(limit);
         let mut visit = ThreadVisit::new(&self.interest, direction, limit);
         loop {
             match uninterrupted(&mut op, self.fd()) {
-                Err(error)
-                    if error.kind() == io::ErrorKind::WouldBlock
-                        && !visit.has_expired()
-                        && !impatient => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !impatient => {
+                    if let Some(end) = visit.expired() {
+                        return Err(end.error());
+                    }
+                }
                 result => return result,
             }
             visit.wait(self.fd())?;

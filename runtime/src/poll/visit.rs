@@ -5,86 +5,87 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use super::interest::{Interest, Lane, View};
+use super::limits::{Clock, End};
 use super::lobby::{Ticket, Withdraw};
 use super::registration::Direction;
 use super::slab::Token;
 use super::slot::{Announce, EnterLobby, Retract, Waiter, Word};
+use crate::task::handle::yield_now;
+use crate::task::interrupt;
 use crate::task::park::{self, Unparker};
+use crate::task::plain;
+use crate::time::{Moment, Outstanding};
 
 /// Until when a call waits.
+#[derive(Clone, Copy)]
 pub(super) enum Limit {
-    /// As long as the direction's timeout says, from the moment that it begins to wait or that the timeout was changed.
-    Timeout,
-    /// Whatever the timeout says.
-    Deadline(Option<Instant>),
+    /// As long as the direction's limits say.
+    Shared,
+    /// Whatever those say.
+    Own(Option<Instant>),
 }
 
-/// A [`Limit`] as a point in time.
-pub(super) struct Clock {
+/// A [`Limit`], and what has become of it.
+struct Patience {
     limit: Limit,
-    /// The timeout, and the deadline that was computed from it.
-    armed: Option<(std::time::Duration, Option<Instant>)>,
+    clock: Clock,
+    /// The end that has come: the next attempt is the last, for data that races a deadline is returned.
+    expired: Option<End>,
 }
 
-impl Clock {
-    pub(super) fn new(limit: Limit) -> Clock {
-        Clock { limit, armed: None }
+impl Patience {
+    fn new(limit: Limit) -> Patience {
+        Patience {
+            limit,
+            clock: Clock::default(),
+            expired: None,
+        }
     }
 
-    /// Whether there is no point in beginning to wait. A timeout begins with the wait.
-    fn is_over(&self) -> bool {
+    /// When the wait ends. To be called after the caller can be interrupted (`README.md`, G3).
+    #[inline]
+    fn end(&mut self, lane: &Lane) -> Option<End> {
         match self.limit {
-            Limit::Timeout => false,
-            Limit::Deadline(deadline) => has_passed(deadline),
+            Limit::Shared => self.clock.end(lane.limits()),
+            Limit::Own(deadline) => deadline.map(|at| End::at_deadline(Moment::from(at))),
         }
     }
 
-    /// To be called after the caller can be interrupted (`README.md`, G3). A deadline beyond the clock's range is none.
-    fn deadline(&mut self, lane: &Lane) -> Option<Instant> {
-        if let Limit::Deadline(deadline) = self.limit {
-            return deadline;
-        }
-        let timeout = lane.timeout()?;
-        match self.armed {
-            Some((armed, deadline)) if armed == timeout => deadline,
-            _ => {
-                let deadline = Instant::now().checked_add(timeout);
-                self.armed = Some((timeout, deadline));
-                deadline
-            }
-        }
+    /// True, and noted, if `end` has come.
+    fn expires(&mut self, end: Option<End>) -> bool {
+        self.expired = end.filter(|end| end.has_passed());
+        self.expired.is_some()
     }
-}
 
-fn has_passed(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    /// As `expires`, for a wait that has not begun.
+    fn expired_before(&mut self, end: Option<End>) -> bool {
+        self.expired = end.filter(|end| end.was_over());
+        self.expired.is_some()
+    }
 }
 
 /// A coroutine's call; dropped when it leaves the direction, however it does.
 pub(super) struct Visit<'a> {
     interest: &'a Interest,
     direction: Direction,
-    clock: Clock,
+    patience: Patience,
     /// Its place in the lobby's order, once it had one.
     ticket: Option<Ticket>,
     /// It must call the next from the lobby when it leaves (`README.md`, B1).
     responsible: bool,
     /// It is counted in the lobby as called.
     called: bool,
-    expired: bool,
 }
 
 impl<'a> Visit<'a> {
     pub(super) fn new(interest: &'a Interest, direction: Direction, limit: Limit) -> Visit<'a> {
-        let clock = Clock::new(limit);
         Visit {
             interest,
             direction,
-            clock,
+            patience: Patience::new(limit),
             ticket: None,
             responsible: false,
             called: false,
-            expired: false,
         }
     }
 
@@ -93,27 +94,22 @@ impl<'a> Visit<'a> {
         self.interest.view(self.direction)
     }
 
-    /// Whether the deadline has passed: the next attempt is the last, for data that races a deadline is returned.
+    /// The end that has come: the next attempt is the last.
     #[inline]
-    pub(super) fn has_expired(&self) -> bool {
-        self.expired
+    pub(super) fn expired(&self) -> Option<End> {
+        self.patience.expired
     }
 
-    /// Waits until there is a reason to look again, or the deadline has passed. `view` is what the caller saw before
+    /// Waits until there is a reason to look again, or the end has come. `view` is what the caller saw before
     /// the attempt that failed; none of its changes since is missed.
     ///
     /// # Errors
     /// `TimedOut` for a coroutine that unwinds from a cancellation; those of registering.
     pub(super) fn wait(&mut self, view: Option<View>) -> io::Result<()> {
-        if park::is_cancelled_unwinding() {
-            park::yield_now();
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "would have to wait while the coroutine unwinds from a cancellation",
-            ));
-        }
-        if self.clock.is_over() {
-            self.expired = true;
+        refuse_while_unwinding()?;
+        // After the load of `view`, and so before anything that fails if the limits have changed since.
+        let end = self.patience.end(self.interest.lane(self.direction));
+        if self.patience.expired_before(end) {
             return Ok(());
         }
         let Some(view) = view else {
@@ -125,17 +121,17 @@ impl<'a> Visit<'a> {
         if self.interest.settle(self.direction, view)? {
             return Ok(());
         }
-        let deadline = self.clock.deadline(self.interest.lane(self.direction));
+        let _outstanding = Outstanding::new();
         let newcomer = self.ticket.is_none() && !self.responsible;
         if view.seen.has_waiter() || (newcomer && view.seen.has_lobby()) {
             self.wait_in_lobby(view);
         } else {
-            self.wait_in_word(view, deadline);
+            self.wait_in_word(view, end);
         }
         Ok(())
     }
 
-    fn wait_in_word(&mut self, view: View, deadline: Option<Instant>) {
+    fn wait_in_word(&mut self, view: View, end: Option<End>) {
         let me = Unparker::current().into_raw();
         match view.word.announce(view.seen, me) {
             Announce::Waiting => self.responsible = true,
@@ -146,12 +142,8 @@ impl<'a> Visit<'a> {
             me,
         };
         loop {
-            park::park_until(deadline);
-            if !announced.word.holds(me) {
-                return;
-            }
-            if has_passed(deadline) {
-                self.expired = true;
+            park::park(end.map_or(Moment::NEVER, End::moment));
+            if !announced.word.holds(me) || self.patience.expires(end) {
                 return;
             }
         }
@@ -191,12 +183,11 @@ impl<'a> Visit<'a> {
         };
         loop {
             // After the caller is in the queue, whose lock shows a change that came before.
-            let deadline = seat.visit.clock.deadline(lane);
-            if has_passed(deadline) {
-                seat.visit.expired = true;
+            let end = seat.visit.patience.end(lane);
+            if seat.visit.patience.expires(end) {
                 return;
             }
-            park::park_until(deadline);
+            park::park(end.map_or(Moment::NEVER, End::moment));
             if !lane.with_queue(|queue| queue.lobby.holds(ticket)) {
                 return;
             }
@@ -280,8 +271,7 @@ impl Drop for Seat<'_, '_> {
 pub(super) struct ThreadVisit<'a> {
     lane: &'a Lane,
     direction: Direction,
-    clock: Clock,
-    expired: bool,
+    patience: Patience,
 }
 
 impl<'a> ThreadVisit<'a> {
@@ -290,25 +280,24 @@ impl<'a> ThreadVisit<'a> {
         direction: Direction,
         limit: Limit,
     ) -> ThreadVisit<'a> {
-        let lane = interest.lane(direction);
         ThreadVisit {
-            lane,
+            lane: interest.lane(direction),
             direction,
-            clock: Clock::new(limit),
-            expired: false,
+            patience: Patience::new(limit),
         }
     }
 
-    /// As [`Visit::has_expired`].
-    pub(super) fn has_expired(&self) -> bool {
-        self.expired
+    /// As [`Visit::expired`].
+    pub(super) fn expired(&self) -> Option<End> {
+        self.patience.expired
     }
 
-    /// Blocks the thread until `fd` is ready, or the deadline has passed.
+    /// Blocks the thread until `fd` is ready, or the end has come.
     ///
     /// # Errors
     /// Those of `ThreadParker::park_on_fd`.
     pub(super) fn wait(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        refuse_while_unwinding()?;
         let lane = self.lane;
         let ticket = lane.with_queue(|queue| {
             let ticket = queue.threads.ticket();
@@ -316,15 +305,44 @@ impl<'a> ThreadVisit<'a> {
             ticket
         });
         // After it is in the queue, whose lock shows a change that came before.
-        let deadline = self.clock.deadline(lane);
-        let waited = if has_passed(deadline) {
-            self.expired = true;
+        let end = self.patience.end(lane);
+        // Retracts also when the wait unwinds, to a frame of the thread that is due.
+        let _queued = Queued { lane, ticket };
+        if self.patience.expires(end) {
             Ok(())
         } else {
-            park::with_thread_parker(|parker| parker.park_on_fd(fd, self.direction, deadline))
-        };
-        // Outside the lock: what the handle's drop frees is nobody's business.
-        let _left = lane.with_queue(|queue| queue.threads.withdraw(ticket));
-        waited
+            plain::park_on_fd(fd, self.direction, end.map_or(Moment::NEVER, End::moment))
+        }
     }
+}
+
+/// A plain thread's place among those that are woken when the limits change.
+struct Queued<'a> {
+    lane: &'a Lane,
+    ticket: Ticket,
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        // Outside the lock: what the handle's drop frees is nobody's business.
+        let _left = self
+            .lane
+            .with_queue(|queue| queue.threads.withdraw(self.ticket));
+    }
+}
+
+/// For an I/O call that would have to wait, of whatever sort.
+///
+/// # Errors
+/// `TimedOut` for a caller that unwinds from a cancellation or a timeout, after a pass through the scheduler (law 5).
+#[doc(hidden)]
+pub fn refuse_while_unwinding() -> io::Result<()> {
+    if !interrupt::is_unwinding() {
+        return Ok(());
+    }
+    yield_now();
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "would have to wait while the caller unwinds from a cancellation or a timeout",
+    ))
 }

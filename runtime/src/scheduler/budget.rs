@@ -3,8 +3,12 @@
 use core::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::scheduler::seed::Random;
+
 /// Runtime calls that did not block before a coroutine lets others run.
 const CALLS_MAX: u32 = 128;
+/// The most that chance gives instead: one call in eight, or so, lets others run.
+const CALLS_DRAWN_MAX: usize = 16;
 /// How long a coroutine may go on between two blocking calls, as far as its runtime calls let us see.
 const SLICE: Duration = Duration::from_millis(10);
 /// The clock is read at every so manieth call: `Instant::now` costs 19 ns here, a read of a socket 500.
@@ -13,21 +17,33 @@ const CLOCK_EVERY: u32 = 8;
 /// What is left to the running coroutine. Reset at each run.
 pub(crate) struct Budget {
     calls: Cell<u32>,
+    /// What `calls` is reset to.
+    calls_max: Cell<u32>,
     /// Start of the slice, as seen at the first look at the clock: short runs never look.
     started: Cell<Option<Instant>>,
+    /// There are slices.
+    timed: bool,
 }
 
 impl Budget {
-    pub(crate) fn new() -> Budget {
+    /// `timed`: by the clock, too.
+    pub(crate) fn new(timed: bool) -> Budget {
         Budget {
             calls: Cell::new(CALLS_MAX),
+            calls_max: Cell::new(CALLS_MAX),
             started: Cell::new(None),
+            timed,
         }
+    }
+
+    /// For the next run, a number of calls by chance.
+    pub(crate) fn draw(&self, random: &Random) {
+        self.calls_max.set(1 + random.below(CALLS_DRAWN_MAX) as u32);
     }
 
     #[inline]
     pub(crate) fn reset(&self) {
-        self.calls.set(CALLS_MAX);
+        self.calls.set(self.calls_max.get());
         self.started.set(None);
     }
 
@@ -41,6 +57,9 @@ impl Budget {
 
     #[cold]
     fn slice_is_over(&self) -> bool {
+        if !self.timed {
+            return false;
+        }
         let now = Instant::now();
         match self.started.get() {
             Some(started) => now - started >= SLICE,

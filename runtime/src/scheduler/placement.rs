@@ -45,8 +45,11 @@ impl Placement {
 
     #[cold]
     fn look(&self, shared: &Shared, me: usize) -> Option<usize> {
-        let loads = shared.remotes.iter().map(|remote| remote.load());
-        let (least, load) = loads.enumerate().min_by_key(|&(_, load)| load)?;
+        // A worker that a coroutine holds for long would hold up what is sent there, too.
+        let remotes = shared.remotes.iter().enumerate();
+        let takers = remotes.filter(|(index, remote)| *index == me || !remote.is_held());
+        let loads = takers.map(|(index, remote)| (index, remote.load()));
+        let (least, load) = loads.min_by_key(|&(_, load)| load)?;
         let keep_up_to = load + MARGIN + load / 8;
         self.keep_up_to.set(keep_up_to);
         self.until_look.set(LOOK_EVERY);

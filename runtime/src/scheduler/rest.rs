@@ -8,6 +8,7 @@ use crate::scheduler::idle::Woken;
 use crate::scheduler::spin::Spinner;
 use crate::scheduler::{Shared, Worker};
 use crate::task::header::TaskRef;
+use crate::time::Moment;
 
 /// What a rest came to.
 pub(crate) enum Rested {
@@ -44,6 +45,7 @@ impl Rest {
     #[inline(never)]
     pub(crate) fn rest(&self, worker: &Worker) -> Rested {
         worker.notice_stop();
+        worker.notice_quiet();
         worker.open_inbox();
         if worker.has_local_work() {
             return Rested::Look;
@@ -83,6 +85,7 @@ impl Rest {
 
     fn sleep(&self, worker: &Worker) -> Rested {
         let shared = worker.shared();
+        worker.watched().begin(core::ptr::null_mut());
         // Announce first, look again second, wait third.
         worker.remote().asleep.set();
         if shared.workers() > 1 {
@@ -93,6 +96,9 @@ impl Rest {
         // The wake-up that came with a stop may have ended a look of the spin instead, so the stop is looked for, too.
         let ended = !worker.has_work() && !worker.has_unnoticed_stop() && self.wait(worker);
         worker.remote().asleep.clear();
+        worker.watched().end();
+        // After that `end`: it has a fence before its look whether the watchdog sleeps.
+        shared.watch.wake();
         if shared.workers() > 1 && shared.idle.wake(worker.index()) == Woken::ToSearch {
             self.searching.set(true);
         }
@@ -108,25 +114,54 @@ impl Rest {
                 return true;
             }
             // Full stealing: a coroutine of another worker's list may wait for a timer of this one.
-            let _ = worker.poll(self.timeout(worker));
+            let _ = self.poll(worker);
             return shared.ending.leave();
         }
-        let events = worker.poll(self.timeout(worker));
+        let events = self.poll(worker);
         self.spinner.note_sleep(events);
         false
     }
 
-    fn timeout(&self, worker: &Worker) -> Option<Duration> {
-        let timer = worker.timers().next();
+    /// Waits until there is an event, or something is due. Gives the number of events.
+    fn poll(&self, worker: &Worker) -> usize {
+        let clock = &worker.shared().clock;
+        if clock.is_virtual() {
+            return self.poll_in_virtual_time(worker);
+        }
+        worker.poll(self.timeout(worker, worker.next_timer()))
+    }
+
+    /// As `poll`. The clock goes to the next timer at most, so none fires after its time. That may be a moment at which
+    /// the timers want attention only, and none is due: then the worker comes again.
+    fn poll_in_virtual_time(&self, worker: &Worker) -> usize {
+        let clock = &worker.shared().clock;
+        let timer = worker.next_timer();
+        let mut events = 0;
+        if worker.outstanding() == 0 && timer != Moment::NEVER {
+            clock.advance(timer);
+        } else {
+            let started = Instant::now();
+            events = worker.poll_sockets(self.timeout(worker, timer));
+            if worker.outstanding() > 0 {
+                clock.advance(clock.now().after(started.elapsed()).min(timer));
+            }
+        }
+        worker.fire_timers();
+        events
+    }
+
+    fn timeout(&self, worker: &Worker, timer: Moment) -> Option<Duration> {
         let stacks_idle = !self.stacks_used.get() && self.stacks_due.get().is_none();
-        if timer.is_none() && stacks_idle {
+        if timer == Moment::NEVER && stacks_idle {
             // The usual case reads no clock.
             return None;
         }
         let now = Instant::now();
         self.maintain_stacks(worker, now);
-        let until = [timer, self.stacks_due.get()].into_iter().flatten().min();
-        until.map(|at| at.saturating_duration_since(now))
+        let timer = timer.since(worker.shared().clock.at(now));
+        let stacks = self.stacks_due.get();
+        let stacks = stacks.map(|due| due.saturating_duration_since(now));
+        [timer, stacks].into_iter().flatten().min()
     }
 
     /// Gives memory of unused stacks back to the kernel, little by little.

@@ -7,19 +7,23 @@ use std::time::Duration;
 use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 
-use crate::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use crate::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use crate::blocking::{Limits, Pools};
 use crate::builder::Hook;
 use crate::context;
+use crate::fork;
 use crate::poll::Driver;
 use crate::scheduler::idle::{Idle, SleepFlag};
 use crate::scheduler::inbox::{Inbox, Linked};
 use crate::scheduler::injector::Injector;
 use crate::scheduler::spin::SpinSlot;
+use crate::scheduler::watchdog::Watch;
+use crate::scheduler::watched::Watched;
 use crate::scheduler::{Ending, Worker};
 use crate::stack::{StackPool, StackSize};
 use crate::task::header::{Header, NO_HOME, TaskRef};
 use crate::task::live::LiveList;
-use crate::time::Timers;
+use crate::time::{Clock, Timers};
 
 /// What a runtime was built with.
 pub(crate) struct Config {
@@ -30,6 +34,20 @@ pub(crate) struct Config {
     /// How long a worker looks again before it sleeps; zero: not at all.
     pub(crate) spin: Duration,
     pub(crate) hook: Hook,
+    /// The clock stands still, and jumps to the next timer.
+    pub(crate) virtual_time: bool,
+    /// How long a coroutine may hold its worker before it is reported; `None`: nobody looks.
+    pub(crate) watchdog: Option<Duration>,
+    pub(crate) pools: Limits,
+    /// What runs next is left to chance, begun with this.
+    pub(crate) seed: Option<u64>,
+}
+
+impl Config {
+    /// Whether the order of runs shall be the same each time, so that real time must have no say in it.
+    pub(crate) fn is_reproducible(&self) -> bool {
+        self.virtual_time || self.seed.is_some()
+    }
 }
 
 /// The part of a worker that others touch.
@@ -46,12 +64,20 @@ pub(crate) struct Remote {
     /// Fresh coroutines sent here and not yet started.
     pub(crate) inbound: AtomicUsize,
     pub(crate) list: LiveList,
+    pub(crate) watched: Arc<CachePadded<Watched<Header>>>,
+    /// The watchdog: a coroutine holds this worker for long, so nothing new is placed here.
+    pub(crate) held: AtomicBool,
 }
 
 impl Remote {
     /// What placement compares.
     pub(crate) fn load(&self) -> usize {
         self.live.load(Ordering::Relaxed) + self.inbound.load(Ordering::Relaxed)
+    }
+
+    /// Whether a coroutine holds this worker for long.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Hands over pinned work and wakes the worker if it sleeps.
@@ -82,7 +108,11 @@ pub(crate) struct Shared {
     pub(crate) injector: Injector,
     pub(crate) spinner: SpinSlot,
     pub(crate) pool: Arc<StackPool>,
+    /// Threads for what would hold a worker.
+    pub(crate) pools: Pools,
     pub(crate) ending: Ending,
+    pub(crate) clock: Clock,
+    pub(crate) watch: Watch,
 }
 
 impl Shared {
@@ -93,13 +123,16 @@ impl Shared {
         pool: Arc<StackPool>,
     ) -> Shared {
         Shared {
-            config,
+            pools: Pools::new(&config.name, &config.pools),
             remotes,
             idle,
             injector: Injector::new(),
             spinner: SpinSlot::new(),
             pool,
             ending: Ending::new(),
+            clock: Clock::new(config.virtual_time),
+            config,
+            watch: Watch::new(),
         }
     }
 
@@ -171,6 +204,7 @@ pub(crate) fn schedule(task: TaskRef) {
             schedule_on(worker, task, movable)
         }
         _ => {
+            fork::refuse_child();
             // Once it is queued it may run and end, and its workers exit: hold their runtime to the end of this call.
             // SAFETY: `shared` came from an Arc that a worker holds, see above.
             let shared = unsafe {

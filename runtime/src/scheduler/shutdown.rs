@@ -16,7 +16,7 @@ use crate::atomic::{AtomicBool, AtomicUsize, Lock, Ordering, fence};
 use crate::scheduler::{Remote, Shared, schedule};
 use crate::task::header::TaskRef;
 use crate::task::park::Unparker;
-use crate::task::state::Notify;
+use crate::task::state::{Notify, State};
 
 pub(crate) struct Ending {
     stopping: AtomicBool,
@@ -136,28 +136,32 @@ pub(super) fn cancel_all(shared: &Shared, index: usize) {
         // Nothing can be unwound; `shutdown` waits for what ends by itself and reports the rest.
         return;
     }
+    notify_all(shared, index, State::cancel);
+}
+
+/// Does `notify` to every coroutine in the live list of worker `index`, and queues those that it wakes.
+fn notify_all(shared: &Shared, index: usize, notify: impl Fn(&State) -> Notify) {
     // Waking one may take a lock or wake a worker: do it after the list's lock is free.
     let mut woken = Vec::new();
     // SAFETY: called by the list's worker, or in full stealing; nothing enters or leaves a list meanwhile.
     unsafe {
         shared.remotes[index].list.for_each(|task| {
-            if task.state.cancel() == Notify::Schedule {
+            if notify(&task.state) == Notify::Schedule {
                 // SAFETY: `Schedule` hands over the queue link and its reference.
                 woken.push(TaskRef::from_raw(core::ptr::NonNull::from(task)));
             }
         });
     }
-    // Newest first, as the list has them: children mostly end before a parent whose destructor joins them. One that
-    // does wait, mid-unwind, withholds the end from its neighbours (law 6), and cannot be waited for by one of them.
+    // Newest first, as the list has them: children mostly end before a parent whose destructor joins them.
     woken.into_iter().for_each(schedule);
 }
 
-/// Tells those on worker `index`, the caller, again that could not unwind because a neighbour did. In full stealing
-/// they may stand in any worker's list.
-pub(super) fn cancel_withheld(shared: &Shared, index: usize) {
+/// Wakes those on worker `index`, the caller, that could not be interrupted because a neighbour was unwinding. In full
+/// stealing they may stand in any worker's list.
+pub(super) fn release_withheld(shared: &Shared, index: usize) {
     if shared.config.steal_started {
-        (0..shared.workers()).for_each(|index| cancel_all(shared, index));
+        (0..shared.workers()).for_each(|index| notify_all(shared, index, State::release_withheld));
     } else {
-        cancel_all(shared, index);
+        notify_all(shared, index, State::release_withheld);
     }
 }

@@ -5,14 +5,20 @@ use core::cell::{Cell, UnsafeCell};
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::panic::Location;
 use core::ptr::NonNull;
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-use crate::coroutine::{Switch, Unwound, YielderRef};
-use crate::scheduler::Shared;
+use crate::context;
+use crate::coroutine::{Switch, YielderRef, unwind};
+use crate::scheduler::{Shared, Worker};
 use crate::stack::StackSize;
+use crate::task::interrupt::{self, Interrupts};
 use crate::task::join_word::JoinWord;
 use crate::task::records;
+use crate::task::root::Root;
+use crate::task::scope::ScopeData;
 use crate::task::state::State;
 use crate::task::thread::ThreadParker;
 
@@ -37,6 +43,8 @@ pub(crate) struct ThreadRecord {
     pub(crate) parker: ThreadParker,
     /// The public `unpark` token.
     pub(crate) permit: AtomicBool,
+    /// The thread's own: nobody else touches it.
+    pub(crate) interrupts: Interrupts,
     pub(crate) id: u64,
     pub(crate) name: Option<Box<str>>,
 }
@@ -48,6 +56,8 @@ pub(crate) struct Spec {
     pub(crate) location: &'static Location<'static>,
     /// Started by `spawn_local`: never leaves the worker that spawned it.
     pub(crate) local: bool,
+    /// A cancellation is meant for it; otherwise it runs to its own end.
+    pub(crate) cancellable: bool,
 }
 
 /// The untyped part of a coroutine's record. `task/README.md` says who may touch which field in which state.
@@ -67,20 +77,21 @@ pub(crate) struct Header {
     pub(crate) switch: UnsafeCell<MaybeUninit<Switch>>,
     /// Where to suspend; written at first run.
     pub(crate) yielder: Cell<YielderRef>,
+    /// The root of its stack, while it runs to its end.
+    root: Cell<*const Root>,
     pub(crate) live: crate::task::live::Links,
     /// Given out at the first question, since a shared counter would cost each spawn a contended addition.
     id: AtomicU64,
     pub(crate) spec: Spec,
+    /// Who waits for its end besides its joiner. Given up at the end: a record may outlive it, and would keep those of
+    /// all scopes around alive, to be freed in one deep recursion.
+    pub(crate) scope: Cell<Option<Arc<ScopeData>>>,
     /// Full stealing: must be resumed by its home. Written by the coroutine itself before it suspends.
     pub(crate) pinned: Cell<bool>,
     /// It was sent to the worker that starts it, and counts as inbound there until then. Written by the sender.
     pub(crate) sent: Cell<bool>,
     /// Full stealing: it has called `spawn_local`, whose children live on its worker.
     pub(crate) pinned_for_life: Cell<bool>,
-    /// It has been thrown its cancellation at least once.
-    pub(crate) unwinding: Cell<bool>,
-    /// Depth of regions in which a cancellation is withheld.
-    pub(crate) masked: Cell<u32>,
     /// Depth of `no_park` regions.
     pub(crate) no_park: Cell<u32>,
 }
@@ -121,7 +132,13 @@ unsafe impl Sync for TaskRef {}
 
 impl TaskRef {
     /// A record of a fresh coroutine with `refs` references, of which the first is returned.
-    pub(crate) fn new<F, T>(f: F, spec: Spec, shared: *const Shared, refs: u32) -> TaskRef
+    pub(crate) fn new<F, T>(
+        f: F,
+        spec: Spec,
+        scope: Option<Arc<ScopeData>>,
+        shared: *const Shared,
+        refs: u32,
+    ) -> TaskRef
     where
         F: FnOnce() -> T,
     {
@@ -147,14 +164,14 @@ impl TaskRef {
                 next: AtomicPtr::new(core::ptr::null_mut()),
                 switch: UnsafeCell::new(MaybeUninit::uninit()),
                 yielder: Cell::new(YielderRef::none()),
+                root: Cell::new(core::ptr::null()),
                 live: crate::task::live::Links::new(),
                 id: AtomicU64::new(0),
                 spec,
+                scope: Cell::new(scope),
                 pinned: Cell::new(spec_local),
                 sent: Cell::new(false),
                 pinned_for_life: Cell::new(false),
-                unwinding: Cell::new(false),
-                masked: Cell::new(0),
                 no_park: Cell::new(0),
             },
             stage: UnsafeCell::new(Stage {
@@ -180,6 +197,25 @@ impl TaskRef {
         let raw = self.0;
         core::mem::forget(self);
         raw
+    }
+
+    /// Fetches the record's lines for a later run.
+    #[inline]
+    pub(crate) fn prefetch_record(&self) {
+        let record = self.0.as_ptr().cast::<u8>();
+        prefetch(record);
+        prefetch(record.wrapping_add(64));
+        prefetch(record.wrapping_add(128));
+    }
+
+    /// Fetches the lines of the stack on which it will go on.
+    #[inline]
+    pub(crate) fn prefetch_stack(&self) {
+        let root = self.root.get().cast::<u8>().cast_mut();
+        prefetch(root);
+        prefetch(root.wrapping_sub(128));
+        prefetch(root.wrapping_sub(256));
+        prefetch(root.wrapping_sub(320));
     }
 
     #[inline]
@@ -208,11 +244,16 @@ impl TaskRef {
     pub(crate) unsafe fn run_to_end(header: NonNull<Header>) {
         // SAFETY: the caller's reference lives until the worker has seen the coroutine return.
         let task = unsafe { header.as_ref() };
+        let root = Root::new(task.spec.cancellable);
+        task.root.set(&raw const root);
         // SAFETY: first run, so the closure is in its stage and nobody else touches the stage before RESULT.
-        unsafe { (task.vtable.run)(header, task.state.is_cancelled()) };
+        unsafe { (task.vtable.run)(header, task.is_cancelled_fresh()) };
+        root.end();
         if task.join.publish_result() {
             // SAFETY: RESULT was published by us and the handle is gone, so the result is ours.
             unsafe { (task.vtable.drop_result)(header) };
+            // A destructor may have waited.
+            root.end();
         }
     }
 
@@ -233,6 +274,35 @@ impl TaskRef {
 }
 
 impl Header {
+    /// The root of the stack. For the running coroutine itself.
+    #[inline]
+    pub(crate) fn root(&self) -> &Root {
+        debug_assert!(!self.root.get().is_null(), "asked before the first run");
+        // SAFETY: the caller is the running coroutine, so `run_to_end` stands at the root of the stack that it runs on.
+        unsafe { &*self.root.get() }
+    }
+
+    /// Whether a coroutine that runs for the first time must only drop its closure.
+    fn is_cancelled_fresh(&self) -> bool {
+        self.state.is_cancelled()
+            && (self.spec.cancellable || context::current_worker().is_some_and(Worker::has_stopped))
+    }
+
+    /// It ends with this payload: if that is a panic, its scope has to know.
+    #[cold]
+    fn tell_scope(&self, payload: &(dyn Any + Send)) {
+        if unwind::is_interruption(payload) {
+            return;
+        }
+        if let Some(scope) = self.scope.take() {
+            scope.child_panicked();
+            self.scope.set(Some(scope));
+        }
+    }
+
+    /// Where the number stands, for whoever reads copies of records; 0 there is none yet.
+    pub(crate) const ID: usize = core::mem::offset_of!(Header, id);
+
     /// Whether it has never run. For the holder of its queue link.
     #[inline]
     pub(crate) fn is_fresh(&self) -> bool {
@@ -254,6 +324,20 @@ impl Header {
             Err(given) => given,
         }
     }
+}
+
+/// Asks for a cache line. A hint: the address need not be valid.
+#[inline]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(unused_variables, reason = "no stable way")
+)]
+fn prefetch(line: *mut u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch touches no memory, whatever the address.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(line.cast())
+    };
 }
 
 /// Coroutines and plain threads share one sequence.
@@ -331,13 +415,17 @@ unsafe fn run<F: FnOnce() -> T, T>(header: NonNull<Header>, cancelled: bool) {
         let stage = cell.as_ref().stage.get();
         let closure = ManuallyDrop::take(&mut (*stage).closure);
         let result = if cancelled {
-            match catch_unwind(AssertUnwindSafe(|| drop(closure))) {
-                Ok(()) => Err(Unwound::payload()),
+            let abandoned = || interrupt::abandon(|| drop(closure));
+            match catch_unwind(AssertUnwindSafe(abandoned)) {
+                Ok(()) => Err(unwind::cancelled()),
                 Err(payload) => Err(payload),
             }
         } else {
             catch_unwind(AssertUnwindSafe(closure))
         };
+        if let Err(payload) = &result {
+            cell.as_ref().header.tell_scope(&**payload);
+        }
         (*stage).result = ManuallyDrop::new(result);
     }
 }

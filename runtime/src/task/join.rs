@@ -4,9 +4,11 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use crate::scheduler;
+use crate::task::handle::Coroutine;
 use crate::task::header::{Header, TaskRef, discard};
+use crate::task::interrupt::Mask;
 use crate::task::join_word::{Join, JoinWord};
-use crate::task::park::{self, Coroutine};
+use crate::task::park;
 
 /// The worker, after the coroutine's last switch, its stack back in the pool: wakes the joiner, if one waits.
 #[inline]
@@ -20,6 +22,9 @@ pub(crate) fn finish(task: &Header) {
     word.set_done();
     if let Some(joiner) = woken {
         scheduler::schedule(joiner);
+    }
+    if let Some(scope) = task.scope.take() {
+        scope.child_ended();
     }
 }
 
@@ -50,11 +55,15 @@ impl<T> JoinHandle<T> {
     /// Waits for the coroutine to end and returns its result.
     ///
     /// From a coroutine this parks the coroutine; from a plain thread it blocks the thread. When it returns, the
-    /// coroutine's stack is back in its pool. May unwind if the calling coroutine's runtime shuts down.
+    /// coroutine's stack is back in its pool.
+    ///
+    /// # Cancellation
+    /// A blocking call: it unwinds if the calling coroutine is cancelled, or a [`timeout`](crate::timeout) around it
+    /// elapses. The handle is gone then, as if dropped: the coroutine goes on by itself.
     ///
     /// # Errors
-    /// If the coroutine panicked, its panic's payload; if its runtime shut down before it ended, a payload of
-    /// withy's own.
+    /// If the coroutine panicked, its panic's payload; if it was [cancelled](JoinHandle::cancel), or its runtime shut
+    /// down before it ended, [`Cancelled`](crate::Cancelled).
     ///
     /// # Panics
     /// Inside [`no_park`](crate::no_park). A coroutine that joins itself waits forever, where std's thread would be
@@ -76,7 +85,7 @@ impl<T> JoinHandle<T> {
 
     /// Waits without taking the result.
     #[inline]
-    fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let word = &self.task.join;
         let me = park::Waiting::new();
         match word.announce(me.address()) {
@@ -99,8 +108,34 @@ impl<T> JoinHandle<T> {
 
     /// Waits even while the caller is asked to unwind; for callers whose borrows the coroutine uses.
     pub(crate) fn join_masked(self) -> std::thread::Result<T> {
-        let _mask = park::Mask::new();
+        let _mask = Mask::new();
         self.join()
+    }
+
+    /// Asks the coroutine to unwind: its current or next blocking call runs the destructors of everything on its stack
+    /// and ends it, and [`join`](JoinHandle::join) returns an error whose payload downcasts to
+    /// [`Cancelled`](crate::Cancelled). One that has not started yet only drops its closure. Returns at once; nothing happens to
+    /// one that has ended.
+    ///
+    /// It cannot be taken back: code that catches the unwinding meets it again at its next blocking call. It waits while the coroutine
+    /// is inside [`shield`](crate::shield), was built with [`cancellable(false)`](crate::Builder::cancellable), runs
+    /// [`blocking`](crate::blocking) work, or unwinds already.
+    ///
+    /// A method of programs that unwind: with `panic = "abort"` it does not exist.
+    ///
+    /// # Examples
+    /// ```
+    /// let waiter = withy_runtime::spawn(withy_runtime::park);
+    /// waiter.cancel();
+    /// assert!(waiter.join().unwrap_err().is::<withy_runtime::Cancelled>());
+    /// ```
+    #[cfg(panic = "unwind")]
+    pub fn cancel(&self) {
+        self.ask_to_unwind();
+    }
+
+    pub(crate) fn ask_to_unwind(&self) {
+        park::wake(&self.task, self.task.state.cancel());
     }
 
     /// Whether the coroutine has ended, so that [`join`](JoinHandle::join) would not wait.

@@ -19,6 +19,9 @@ pub(crate) struct Links {
 }
 
 impl Links {
+    /// Where the next member's address stands, for whoever reads copies of records.
+    pub(crate) const NEXT: usize = core::mem::offset_of!(Links, next);
+
     pub(crate) fn new() -> Links {
         Links {
             prev: Cell::new(None),
@@ -94,6 +97,13 @@ impl LiveList {
                 }
             }
         });
+    }
+
+    /// Calls `f` with the address of the first link, under the list's lock if it has one. For whoever copies memory that it
+    /// must not touch; in fresh-stealing the list may change meanwhile.
+    pub(crate) fn observed<R>(&self, f: impl FnOnce(usize) -> R) -> R {
+        let _guard = self.shared.then(|| self.lock.lock());
+        f(self.head.get().addr())
     }
 
     /// Calls `f` on each member.

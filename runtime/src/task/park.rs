@@ -1,20 +1,20 @@
 //! The one waiting primitive (law 1): park and unpark, for coroutines and plain threads alike.
 //!
-//! Inside the runtime everything waits through [`Unparker`] and [`park_until`]: wake-ups coalesce and may be
-//! spurious, so whoever waits has a word of its own and rechecks it. The public [`park`] adds the permit that std's
-//! has, kept apart from the internal wake-ups.
+//! Inside the runtime everything waits through [`Unparker`] and [`park`]: wake-ups coalesce and may be spurious, so
+//! whoever waits has a word of its own and rechecks it. The public `park` (`handle.rs`) adds the permit that std's has,
+//! kept apart from the internal wake-ups.
 
-use core::cell::Cell;
 use core::ptr::NonNull;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::context;
-use crate::coroutine::Unwound;
 use crate::scheduler::{self, Worker};
-use crate::task::header::{self, Header, ParkKind, Parkable, TaskRef, ThreadRecord, next_id};
+use crate::task::header::{self, Header, ParkKind, Parkable, TaskRef, ThreadRecord};
+use crate::task::interrupt::{self, Look};
+use crate::task::no_park::refuse_no_park;
+use crate::task::plain::{self, with_thread};
 use crate::task::state::Notify;
-use crate::task::thread::ThreadParker;
+use crate::time::{self, Moment};
 
 /// Wakes one waiting coroutine or plain thread: a counted reference of one word.
 ///
@@ -52,6 +52,31 @@ impl Unparker {
         }
     }
 
+    /// Takes over a reference to a coroutine.
+    pub(crate) fn of_task(task: TaskRef) -> Unparker {
+        Unparker(task.into_raw().cast())
+    }
+
+    /// Takes over a reference to a plain thread's record.
+    pub(crate) fn of_thread(record: NonNull<ThreadRecord>) -> Unparker {
+        Unparker(record.cast())
+    }
+
+    /// Asks it to unwind, at its current or next wait. A plain thread cannot be asked.
+    pub(crate) fn cancel(&self) {
+        if let View::Coroutine(header) = self.view() {
+            wake(header, header.state.cancel());
+        }
+    }
+
+    /// A flag of one of its frames was set: it must look.
+    pub(crate) fn raise(&self) {
+        match self.view() {
+            View::Coroutine(header) => wake(header, header.state.raise()),
+            View::Thread(thread) => thread.parker.unpark(),
+        }
+    }
+
     /// The reference as a bare address.
     #[inline]
     pub(crate) fn into_raw(self) -> NonNull<()> {
@@ -68,7 +93,7 @@ impl Unparker {
     }
 
     #[inline]
-    fn view(&self) -> View<'_> {
+    pub(crate) fn view(&self) -> View<'_> {
         // SAFETY: a counted reference: the record lives, and `kind` says which record begins with this prefix.
         unsafe {
             match self.0.as_ref().kind {
@@ -79,7 +104,8 @@ impl Unparker {
     }
 }
 
-enum View<'a> {
+/// Which of the two it is.
+pub(crate) enum View<'a> {
     Coroutine(&'a Header),
     Thread(&'a ThreadRecord),
 }
@@ -130,7 +156,7 @@ impl Waiting {
 
 /// Does what a wake-up's outcome asks for.
 #[inline]
-fn wake(header: &Header, outcome: Notify) {
+pub(crate) fn wake(header: &Header, outcome: Notify) {
     if outcome == Notify::Schedule {
         // SAFETY: `Schedule` hands over the queue link, and with it the reference that the parked state held.
         scheduler::schedule(unsafe { TaskRef::from_raw(NonNull::from(header)) });
@@ -153,39 +179,66 @@ impl Drop for Unparker {
     }
 }
 
-/// Parks the calling coroutine, or blocks the calling thread, until it is unparked or `deadline` has passed.
-/// May return for no reason.
-///
-/// A coroutine that shall unwind unwinds out of here (law 6): whoever has announced itself somewhere retracts in a
-/// drop guard.
+/// [`park`], with a deadline as std has it.
 #[inline]
-pub(crate) fn park_until(deadline: Option<Instant>) {
+pub(crate) fn park_until(deadline: Option<Instant>) -> bool {
+    park(Moment::from(deadline))
+}
+
+/// Parks the calling coroutine, or blocks the calling thread, until it is unparked or `deadline` has passed. May return
+/// for no reason. True: the deadline has passed.
+///
+/// A caller that is interrupted unwinds out of here (law 6): whoever has announced itself somewhere retracts in a drop
+/// guard.
+#[inline]
+pub(crate) fn park(deadline: Moment) -> bool {
     match context::current_worker() {
         Some(worker) if worker.is_running() => park_coroutine(worker, deadline),
-        _ => with_thread(|thread| thread.parker.park(deadline)),
+        _ => {
+            plain::park(deadline);
+            deadline != Moment::NEVER && time::moment() >= deadline
+        }
     }
 }
 
 #[inline]
-fn park_coroutine(worker: &Worker, deadline: Option<Instant>) {
+fn park_coroutine(worker: &Worker, deadline: Moment) -> bool {
     let task = worker.running_task();
     refuse_no_park(task, "park");
-    if task.state.is_cancelled() {
-        throw_if_due(true);
+    let root = task.root();
+    let before = task.state.pending();
+    if before.any() || root.interrupts.is_withheld() {
+        interrupt::throw_if_due(task, Look::Before);
+        // It may have let others run: find out anew where we are.
+        return park_looked(deadline, before.fired());
     }
-    match deadline {
-        None => worker.suspend_parked(),
-        Some(at) => {
-            // Dropped after the switch, when a coroutine that may move can be on another worker: the guard
-            // remembers the wheel that it armed.
-            let _armed = crate::time::arm(worker, at);
-            worker.suspend_parked();
-        }
-    }
+    park_in(worker, task, deadline, false)
+}
+
+#[cold]
+fn park_looked(deadline: Moment, fired: bool) -> bool {
+    let worker = context::current_worker().expect("a coroutine runs on a worker");
+    park_in(worker, worker.running_task(), deadline, fired)
+}
+
+/// Parks `task`, which runs on `worker` and has looked. `fired`: its timer may have expired.
+#[inline]
+fn park_in(worker: &Worker, task: &Header, deadline: Moment, fired: bool) -> bool {
+    let root = task.root();
+    let until = deadline.min(root.interrupts.limit());
+    root.timer.set(worker, task, until, fired);
+    let quiet = !std::thread::panicking();
+    worker.suspend_parked();
     // `worker` may be the wrong one from here on (full stealing).
-    if task.state.is_cancelled() {
-        throw_if_due(false);
+    let after = task.state.pending();
+    if !after.any() {
+        return false;
     }
+    if after.cancelled_or_raised() || root.interrupts.limit() != Moment::NEVER {
+        interrupt::throw_if_due(task, Look::After { quiet });
+    }
+    // A timer that fired for an earlier wait is no proof.
+    after.fired() && deadline != Moment::NEVER && time::moment() >= deadline
 }
 
 /// Lets others run first.
@@ -193,319 +246,15 @@ fn park_coroutine(worker: &Worker, deadline: Option<Instant>) {
 pub(crate) fn yield_coroutine(worker: &Worker) {
     let task = worker.running_task();
     refuse_no_park(task, "yield");
+    let quiet = !std::thread::panicking();
     worker.suspend_yielding();
-    if task.state.is_cancelled() {
-        throw_if_due(false);
-    }
+    look_after_yield(task, quiet);
 }
 
+/// A coroutine that never waits has no timer that tells it of a deadline: it looks at the clock.
 #[inline]
-fn refuse_no_park(task: &Header, what: &str) {
-    assert!(
-        task.no_park.get() == 0,
-        "a coroutine must not {what} inside withy::no_park or a hook of on_switch: code up the stack relies on it"
-    );
-}
-
-/// Panics if the calling coroutine is inside `no_park`.
-pub(crate) fn assert_may_park() {
-    with_current(|task| refuse_no_park(task, "park"));
-}
-
-/// Unwinds the calling coroutine if it was cancelled and nothing withholds it. A coroutine that has met its
-/// cancellation before, and swallowed it, passes through the scheduler first so that it cannot starve others.
-#[cold]
-fn throw_if_due(pass_first: bool) {
-    let Some(task) = context::current_task() else {
-        return;
-    };
-    // SAFETY: the running coroutine's record is alive while it runs.
-    let task = unsafe { task.as_ref() };
-    if task.masked.get() > 0 || cfg!(panic = "abort") {
-        return;
-    }
-    if pass_first
-        && task.unwinding.get()
-        && !std::thread::panicking()
-        && let Some(worker) = context::current_worker()
-    {
-        worker.suspend_yielding();
-    }
-    // After the pass, in which a neighbour may have begun to unwind. std counts panics per OS thread, so one that is
-    // parked in the middle of unwinding withholds it too (law 6). The worker wakes us again when that is over.
-    if std::thread::panicking() {
-        if let Some(worker) = context::current_worker() {
-            worker.note_withheld();
-        }
-        return;
-    }
-    task.unwinding.set(true);
-    Unwound::throw();
-}
-
-/// Whether the calling coroutine unwinds from a cancellation just now, so that I/O that would have to wait must give
-/// up instead (law 5).
-pub(crate) fn is_cancelled_unwinding() -> bool {
-    context::current_task().is_some_and(|task| {
-        // SAFETY: the running coroutine's record is alive while it runs.
-        unsafe { task.as_ref() }.unwinding.get() && std::thread::panicking()
-    })
-}
-
-/// Withholds cancellation from the calling coroutine while it lives; nothing on a plain thread.
-pub(crate) struct Mask(core::marker::PhantomData<*mut ()>);
-
-impl Mask {
-    pub(crate) fn new() -> Mask {
-        with_current(|task| task.masked.set(task.masked.get() + 1));
-        Mask(core::marker::PhantomData)
-    }
-}
-
-impl Drop for Mask {
-    fn drop(&mut self) {
-        with_current(|task| task.masked.set(task.masked.get() - 1));
-    }
-}
-
-fn with_current(f: impl FnOnce(&Header)) {
-    if let Some(task) = context::current_task() {
-        // SAFETY: the running coroutine's record is alive while it runs.
-        f(unsafe { task.as_ref() });
-    }
-}
-
-/// Runs `f` and panics if it would park or yield its coroutine.
-///
-/// For code that must not interleave with other coroutines of its worker: thread-local code that believes itself
-/// nested (see the crate's guarantees). A forced yield (call budget, time slice) waits until the end of the region.
-/// On a plain thread `f` just runs.
-///
-/// # Panics
-/// If `f` reaches a call that would suspend the coroutine.
-///
-/// # Examples
-/// ```
-/// let n = withy_runtime::no_park(|| 1 + 1);
-/// assert_eq!(n, 2);
-/// ```
-pub fn no_park<T>(f: impl FnOnce() -> T) -> T {
-    let task = context::current_task();
-    // SAFETY: the running coroutine's record is alive while it runs, and `f` ends before.
-    let _forbidden = task.map(|task| NoPark::new(unsafe { task.as_ref() }));
-    f()
-}
-
-/// While it lives, parking is forbidden to a coroutine, or (lifted) allowed again within such a region.
-pub(crate) struct NoPark<'a> {
-    task: &'a Header,
-    before: u32,
-}
-
-impl<'a> NoPark<'a> {
-    pub(crate) fn new(task: &'a Header) -> NoPark<'a> {
-        let before = task.no_park.get();
-        task.no_park.set(before + 1);
-        NoPark { task, before }
-    }
-
-    pub(crate) fn lifted(task: &'a Header) -> NoPark<'a> {
-        NoPark {
-            task,
-            before: task.no_park.replace(0),
-        }
-    }
-}
-
-impl Drop for NoPark<'_> {
-    fn drop(&mut self) {
-        self.task.no_park.set(self.before);
-    }
-}
-
-// ---- plain threads ----
-
-thread_local! {
-    /// The thread's record, if it has waited on withy. Without a destructor, so that it can be read to the very end.
-    static RECORD: Cell<*const ThreadRecord> = const { Cell::new(core::ptr::null()) };
-    static RELEASE: ReleaseRecord = const { ReleaseRecord };
-}
-
-/// Gives up the thread's own reference to its record.
-struct ReleaseRecord;
-
-impl Drop for ReleaseRecord {
-    fn drop(&mut self) {
-        if let Some(record) = NonNull::new(RECORD.replace(core::ptr::null()).cast_mut()) {
-            // SAFETY: the cell held one counted reference, and does no more.
-            drop(Unparker(record.cast()));
-        }
-    }
-}
-
-/// Runs `f` on the calling thread's record: the same one from call to call, also in destructors of thread-locals, since
-/// whoever announces one and waits on another is never woken.
-pub(crate) fn with_thread<R>(f: impl FnOnce(&ThreadRecord) -> R) -> R {
-    let record = NonNull::new(RECORD.get().cast_mut()).unwrap_or_else(enrol_thread);
-    // SAFETY: the cell holds a counted reference, given up only by a destructor that cannot run inside `f`.
-    f(unsafe { record.as_ref() })
-}
-
-#[cold]
-fn enrol_thread() -> NonNull<ThreadRecord> {
-    let record = NonNull::from(Box::leak(Box::new(ThreadRecord {
-        parkable: Parkable {
-            kind: ParkKind::Thread,
-            refs: AtomicU32::new(1),
-        },
-        parker: ThreadParker::new(),
-        permit: AtomicBool::new(false),
-        id: next_id(),
-        name: std::thread::current().name().map(Into::into),
-    })));
-    RECORD.set(record.as_ptr());
-    // A thread whose destructors are past this one's leaks the record that it makes then: one a thread at most.
-    let _ = RELEASE.try_with(|_| {});
-    record
-}
-
-/// Runs `f` on the calling thread's parker.
-pub(crate) fn with_thread_parker<R>(f: impl FnOnce(&ThreadParker) -> R) -> R {
-    with_thread(|thread| f(&thread.parker))
-}
-
-// ---- the public face ----
-
-/// A handle to a coroutine (or to a plain thread that waits on withy): its id, its name, and the means to unpark it.
-///
-/// The counterpart of [`std::thread::Thread`]. Cheap to clone; keeps the record alive, not the coroutine.
-#[derive(Clone)]
-pub struct Coroutine(Unparker);
-
-/// The number of a coroutine, unique in the process; the counterpart of [`std::thread::ThreadId`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct CoroutineId(u64);
-
-impl Coroutine {
-    pub(crate) fn of_task(task: TaskRef) -> Coroutine {
-        Coroutine(Unparker(task.into_raw().cast()))
-    }
-
-    /// Its number, unique in the process.
-    #[must_use]
-    pub fn id(&self) -> CoroutineId {
-        match self.0.view() {
-            View::Coroutine(header) => CoroutineId(header.id()),
-            View::Thread(thread) => CoroutineId(thread.id),
-        }
-    }
-
-    /// The name that [`Builder::name`](crate::Builder::name) gave it, or the plain thread's name.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        match self.0.view() {
-            View::Coroutine(header) => header.spec.name.as_deref(),
-            View::Thread(thread) => thread.name.as_deref(),
-        }
-    }
-
-    /// Makes its current or next [`park`] return.
-    ///
-    /// The permit does not add up, and is kept while the coroutine has not started or waits for something else, as
-    /// std's is.
-    pub fn unpark(&self) {
-        match self.0.view() {
-            View::Coroutine(header) => wake(header, header.state.unpark()),
-            View::Thread(thread) => {
-                // Release: what was done before `unpark` is seen after `park`.
-                thread.permit.store(true, Ordering::Release);
-                thread.parker.unpark();
-            }
-        }
-    }
-}
-
-impl core::fmt::Debug for Coroutine {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Coroutine")
-            .field("id", &self.id())
-            .field("name", &self.name())
-            .finish_non_exhaustive()
-    }
-}
-
-/// The handle of the calling coroutine, or of the calling thread.
-#[must_use]
-pub fn current() -> Coroutine {
-    Coroutine(Unparker::current())
-}
-
-/// Blocks until the caller's permit is given by [`Coroutine::unpark`], and takes it. As [`std::thread::park`], but it
-/// does not return without a permit.
-///
-/// From a coroutine this parks the coroutine, and may unwind if its runtime shuts down.
-///
-/// # Panics
-/// Inside [`no_park`].
-///
-/// # Examples
-/// ```
-/// let waiter = withy_runtime::spawn(withy_runtime::park);
-/// waiter.coroutine().unpark();
-/// waiter.join().unwrap();
-/// ```
-pub fn park() {
-    park_for_permit(None);
-}
-
-/// [`park`] for `timeout` at most.
-///
-/// # Panics
-/// Inside [`no_park`].
-pub fn park_timeout(timeout: Duration) {
-    // An end beyond the clock's range is no end.
-    match Instant::now().checked_add(timeout) {
-        Some(at) => park_for_permit(Some(at)),
-        None => park_for_permit(None),
-    }
-}
-
-/// [`park_timeout`] in milliseconds, for what is ported from [`std::thread::park_timeout_ms`].
-#[deprecated(note = "use park_timeout")]
-pub fn park_timeout_ms(ms: u32) {
-    park_timeout(Duration::from_millis(ms.into()));
-}
-
-fn park_for_permit(deadline: Option<Instant>) {
-    while !take_permit() {
-        if deadline.is_some_and(|at| Instant::now() >= at) {
-            return;
-        }
-        park_until(deadline);
-    }
-}
-
-fn take_permit() -> bool {
-    match context::current_task() {
-        // SAFETY: the running coroutine's record is alive while it runs.
-        Some(task) => unsafe { task.as_ref() }.state.take_permit(),
-        None => with_thread(|thread| thread.permit.swap(false, Ordering::Acquire)),
-    }
-}
-
-/// Lets other coroutines of the worker run; on a plain thread, [`std::thread::yield_now`].
-///
-/// # Panics
-/// Inside [`no_park`].
-///
-/// # Examples
-/// ```
-/// withy_runtime::run(|| withy_runtime::yield_now());
-/// ```
-#[inline]
-pub fn yield_now() {
-    match context::current_worker() {
-        Some(worker) if worker.is_running() => yield_coroutine(worker),
-        _ => std::thread::yield_now(),
+pub(crate) fn look_after_yield(task: &Header, quiet: bool) {
+    if task.state.pending().any() || task.root().interrupts.limit() != Moment::NEVER {
+        interrupt::throw_if_due(task, Look::After { quiet });
     }
 }

@@ -15,8 +15,10 @@
 //! park and unpark); the price is that a wake-up that comes while the coroutine is queued already is remembered, and costs its next park an
 //! extra pass through the queue.
 //!
-//! Beside the lifecycle the word carries two flags: PERMIT, the public `unpark` token, kept until the coroutine's next
-//! public `park`; and CANCELLED, set once and never cleared.
+//! Beside the lifecycle the word carries flags. PERMIT is the public `unpark` token, kept until the coroutine's next
+//! public `park`. The others are *reasons to look up* when a wait begins or ends: CANCELLED, set once and never
+//! cleared; RAISED, one of the coroutine's frames may have been raised; FIRED, its timer may have expired. WITHHELD asks
+//! for a further look once nobody unwinds on its thread.
 //!
 //! Every wake-up is a read-modify-write of this word, also one that changes nothing. A notifier stores its news first.
 //! Its read-modify-write either precedes the `park` in the word's modification order, and then leaves NOTIFIED, `park` acquires from it,
@@ -35,6 +37,12 @@ const DONE: u32 = 3;
 const PERMIT: u32 = 1 << 2;
 /// The coroutine shall unwind at its next blocking call.
 const CANCELLED: u32 = 1 << 3;
+/// A frame of the coroutine may have been raised.
+const RAISED: u32 = 1 << 4;
+/// The coroutine's timer may have expired. Cleared by the next `park` that parks.
+const FIRED: u32 = 1 << 5;
+/// An interruption was due and could not be thrown.
+const WITHHELD: u32 = 1 << 6;
 
 /// The state word.
 pub(crate) struct State(AtomicU32);
@@ -59,6 +67,32 @@ pub(crate) enum Notify {
     Nothing,
 }
 
+/// What a coroutine must look at when a wait begins or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pending(u32);
+
+impl Pending {
+    #[inline]
+    pub(crate) fn any(self) -> bool {
+        self.0 & (CANCELLED | RAISED | FIRED) != 0
+    }
+
+    #[inline]
+    pub(crate) fn cancelled(self) -> bool {
+        self.0 & CANCELLED != 0
+    }
+
+    #[inline]
+    pub(crate) fn cancelled_or_raised(self) -> bool {
+        self.0 & (CANCELLED | RAISED) != 0
+    }
+
+    #[inline]
+    pub(crate) fn fired(self) -> bool {
+        self.0 & FIRED != 0
+    }
+}
+
 impl State {
     pub(crate) fn new() -> State {
         State(AtomicU32::new(ACTIVE))
@@ -73,7 +107,9 @@ impl State {
                 ACTIVE => (PARKED, Park::Parked),
                 _ => (ACTIVE, Park::Requeue),
             };
-            let next = word & !LIFECYCLE | to;
+            // A FIRED that is found ACTIVE was seen before the switch: had it come later, the word would say NOTIFIED.
+            let seen = if outcome == Park::Parked { FIRED } else { 0 };
+            let next = word & !(LIFECYCLE | seen) | to;
             // Release: whoever notifies acquires the stack and the header as the coroutine left them.
             // Acquire: a requeued coroutine sees the news of those who notified it.
             match self
@@ -100,6 +136,26 @@ impl State {
     /// Anyone: asks the coroutine to unwind, and wakes it.
     pub(crate) fn cancel(&self) -> Notify {
         self.notify_with(CANCELLED)
+    }
+
+    /// Anyone: one of its frames was raised; wakes it.
+    pub(crate) fn raise(&self) -> Notify {
+        self.notify_with(RAISED)
+    }
+
+    /// Its timer, or the end of what withheld an interruption: look up, and wakes it.
+    #[inline]
+    pub(crate) fn fire(&self) -> Notify {
+        self.notify_with(FIRED)
+    }
+
+    /// Its worker: a coroutine from which an interruption was withheld is woken to look again.
+    pub(crate) fn release_withheld(&self) -> Notify {
+        if self.0.load(Ordering::Relaxed) & WITHHELD == 0 {
+            return Notify::Nothing;
+        }
+        self.0.fetch_and(!WITHHELD, Ordering::Relaxed);
+        self.fire()
     }
 
     #[inline]
@@ -130,10 +186,40 @@ impl State {
             && self.0.fetch_and(!PERMIT, Ordering::AcqRel) & PERMIT != 0
     }
 
+    /// The coroutine itself: what there is to look at. A flag that is missed here comes with a wake-up, whose `park`
+    /// acquires it.
+    #[inline]
+    pub(crate) fn pending(&self) -> Pending {
+        Pending(self.0.load(Ordering::Relaxed))
+    }
+
     /// Whether the coroutine shall unwind.
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & CANCELLED != 0
+        self.pending().cancelled()
+    }
+
+    /// The coroutine itself: before it looks at its frames, since one that is raised later sets the flag again.
+    pub(crate) fn lower(&self) {
+        if self.0.load(Ordering::Relaxed) & RAISED != 0 {
+            // Acquire: the raised frame, in what the coroutine looks at next.
+            self.0.fetch_and(!RAISED, Ordering::AcqRel);
+        }
+    }
+
+    /// The coroutine itself: a frame that is due stays so, or has come back into sight: it must look at the next wait.
+    pub(crate) fn stay_raised(&self) {
+        self.0.fetch_or(RAISED, Ordering::Relaxed);
+    }
+
+    /// The coroutine itself: an interruption is due and cannot be thrown now.
+    pub(crate) fn withhold(&self) {
+        self.0.fetch_or(WITHHELD, Ordering::Relaxed);
+    }
+
+    /// Whether a copy of the word says that its coroutine is fresh, queued or runs. For the watchdog, which reads copies.
+    pub(crate) fn is_ready(copy: u32) -> bool {
+        matches!(copy & LIFECYCLE, ACTIVE | NOTIFIED)
     }
 
     /// Worker, after the last switch away: nobody will queue it again.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::fork;
 use crate::poll::Direction;
 
 /// What the thread does, and whether it holds a token.
@@ -47,6 +48,7 @@ impl ThreadParker {
 
     /// Blocks the thread until it is unparked or `deadline` has passed; takes the token.
     pub(crate) fn park(&self, deadline: Option<Instant>) {
+        fork::refuse_child();
         let mut state = self.state.lock();
         if *state == State::Running {
             *state = State::Parked;
@@ -96,6 +98,7 @@ impl ThreadParker {
         direction: Direction,
         deadline: Option<Instant>,
     ) -> io::Result<()> {
+        fork::refuse_child();
         let bell = self.bell()?;
         let mut state = self.state.lock();
         if *state == State::Notified {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -412,4 +412,47 @@ fn a_nonblocking_socket_never_waits() {
     assert_eq!(runtime.run(attempt.clone()), Err(io::ErrorKind::WouldBlock));
     peer.write_all(&[0]).expect("a reader");
     until("the byte has arrived", || attempt().is_ok());
+}
+
+/// Promise 35. A wake-up that a turn on the owner's behalf has swallowed reaches the owner all the same; and a turn on behalf
+/// of an owner that waits itself does nothing.
+#[test]
+fn a_turn_for_the_owner_leaves_its_wake_up() {
+    let driver = Driver::new().expect("a netpoller");
+    for _ in 0..100 {
+        driver.wake();
+        driver.turn_for_owner().expect("a turn");
+        let owner = {
+            let driver = Arc::clone(&driver);
+            thread::spawn(move || driver.turn(None).expect("a turn"))
+        };
+        until("the owner to be woken", || owner.is_finished());
+        assert_eq!(owner.join().expect("no panic"), 0);
+    }
+    let (ready, started) = mpsc::channel();
+    let owner = {
+        let driver = Arc::clone(&driver);
+        thread::spawn(move || {
+            let stat = std::fs::read_link("/proc/thread-self").expect("/proc is mounted");
+            ready.send(stat).expect("the test waits");
+            driver.turn(None).expect("a turn")
+        })
+    };
+    let stat = std::path::Path::new("/proc")
+        .join(started.recv().expect("it is sent"))
+        .join("stat");
+    until("the owner to wait", || {
+        let stat = std::fs::read_to_string(&stat).expect("the owner lives");
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.starts_with(" S"))
+    });
+    for _ in 0..100 {
+        driver
+            .turn_for_owner()
+            .expect("it does not wait for the owner");
+        thread::yield_now();
+    }
+    driver.wake();
+    until("the owner to be woken", || owner.is_finished());
+    owner.join().expect("no panic");
 }

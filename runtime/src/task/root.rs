@@ -1,0 +1,41 @@
+//! What a coroutine keeps at the root of its own stack while it lives: so its record, of which a parked million has a
+//! million, does not grow.
+
+use crate::context;
+use crate::task::interrupt::Interrupts;
+use crate::task::local::Locals;
+use crate::time::Timer;
+
+/// Touched by its coroutine alone.
+pub(crate) struct Root {
+    pub(crate) interrupts: Interrupts,
+    pub(crate) timer: Timer,
+    pub(crate) locals: Locals,
+}
+
+impl Root {
+    pub(crate) fn new(cancellable: bool) -> Root {
+        Root {
+            interrupts: Interrupts::new(cancellable),
+            timer: Timer::new(),
+            locals: Locals::new(),
+        }
+    }
+
+    /// The closure has ended, or the result was dropped: destroys the locals, and leaves nothing in a wheel.
+    #[inline]
+    pub(crate) fn end(&self) {
+        if self.locals.exist() || self.timer.exists() {
+            self.clear();
+        }
+    }
+
+    #[inline(never)]
+    fn clear(&self) {
+        self.locals.destroy();
+        // Last: their destructors may have waited, too.
+        if let Some(worker) = context::current_worker() {
+            self.timer.remove(worker);
+        }
+    }
+}

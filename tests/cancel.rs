@@ -1,0 +1,670 @@
+//! Cancellation: what unwinds, what is spared, and what a token does.
+
+mod rig;
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rig::{Drops, each_runtime, stress_rounds, text_of, until};
+use support::sockets::{narrow_pair, pair};
+use support::{LIMIT, within};
+use withy::{Builder, CancelToken, Cancelled, JoinHandle, Runtime};
+
+/// Runs its closure when dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// A flag to set and to wait for.
+#[derive(Clone, Default)]
+struct Flag(Arc<AtomicBool>);
+
+impl Flag {
+    fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn wait(&self) {
+        until(|| self.is_set());
+    }
+}
+
+fn assert_cancelled<T>(handle: JoinHandle<T>, label: &str) {
+    let payload = handle.join().map(drop).unwrap_err();
+    assert!(payload.is::<Cancelled>(), "{}: {label}", text_of(&*payload));
+}
+
+/// Calls itself `depth` times with a destructor on each frame, then waits.
+#[inline(never)]
+fn dig(depth: usize, dropped: &AtomicUsize, reached: &Flag) {
+    let _owned = Drops(dropped);
+    if depth == 0 {
+        reached.set();
+        withy::park();
+        unreachable!("nobody unparks it");
+    }
+    dig(depth - 1, dropped, reached);
+}
+
+/// Promise 28. Every frame unwinds, each destructor runs once, and `join` gives `Cancelled`.
+#[test]
+fn a_cancellation_runs_each_destructor_once() {
+    each_runtime("a cancelled stack of frames", |runtime, label| {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let reached = Flag::default();
+        let deep = runtime.spawn({
+            let (dropped, reached) = (dropped.clone(), reached.clone());
+            move || dig(99, &dropped, &reached)
+        });
+        reached.wait();
+        assert_eq!(dropped.load(Ordering::SeqCst), 0, "{label}");
+        deep.cancel();
+        deep.cancel();
+        assert_cancelled(deep, label);
+        assert_eq!(dropped.load(Ordering::SeqCst), 100, "{label}");
+    });
+}
+
+/// Promise 28. A coroutine that has not started drops its closure and never runs.
+#[test]
+fn a_fresh_coroutine_that_is_cancelled_never_runs() {
+    for full_stealing in [false, true] {
+        within(LIMIT, "fresh coroutines that are cancelled", || {
+            let runtime = support::runtime(1, full_stealing);
+            let (dropped, ran) = (Arc::new(AtomicUsize::new(0)), Flag::default());
+            let owned = dropped.clone();
+            runtime.run(|| {
+                // One worker, and this coroutine holds it: the other cannot start before.
+                let fresh = withy::spawn({
+                    let ran = ran.clone();
+                    let owned = OnDrop(move || _ = owned.fetch_add(1, Ordering::SeqCst));
+                    move || {
+                        let _owned = owned;
+                        ran.set();
+                    }
+                });
+                fresh.cancel();
+                assert_cancelled(fresh, "fresh");
+            });
+            assert_eq!(dropped.load(Ordering::SeqCst), 1);
+            assert!(!ran.is_set());
+        });
+    }
+}
+
+/// Promise 53. What a fresh coroutine's closure owns may wait in its destructor, as in one that has started; I/O that would
+/// wait gives up.
+#[test]
+fn destructors_of_a_closure_that_never_ran_may_wait() {
+    for full_stealing in [false, true] {
+        within(LIMIT, "closures that wait when dropped", || {
+            let runtime = support::runtime(1, full_stealing);
+            let (mut silent, _peer) = pair();
+            let outcome = Arc::new(Mutex::new(None));
+            let owned = OnDrop({
+                let outcome = outcome.clone();
+                move || {
+                    withy::sleep(Duration::from_millis(1));
+                    withy::yield_now();
+                    assert_eq!(withy::spawn(|| 5).join().unwrap(), 5);
+                    *outcome.lock().unwrap() = Some(silent.read(&mut [0; 1]));
+                }
+            });
+            runtime.run(|| {
+                let fresh = withy::spawn(move || drop(owned));
+                fresh.cancel();
+                assert_cancelled(fresh, "fresh");
+            });
+            let read = outcome.lock().unwrap().take().expect("the destructor ran");
+            assert_eq!(read.unwrap_err().kind(), ErrorKind::TimedOut);
+        });
+    }
+}
+
+/// Bad input: a coroutine that has ended keeps its result.
+#[test]
+fn cancelling_a_finished_coroutine_does_nothing() {
+    each_runtime("finished coroutines", |runtime, label| {
+        let finished = runtime.spawn(|| 7);
+        until(|| finished.is_finished());
+        finished.cancel();
+        assert_eq!(finished.join().unwrap(), 7, "{label}");
+        // One that ends without waiting again keeps it too.
+        let (go, asked) = (Flag::default(), Flag::default());
+        let busy = runtime.spawn({
+            let (go, asked) = (go.clone(), asked.clone());
+            move || {
+                asked.set();
+                while !go.is_set() {
+                    std::hint::spin_loop();
+                }
+                8
+            }
+        });
+        asked.wait();
+        busy.cancel();
+        go.set();
+        assert_eq!(busy.join().unwrap(), 8, "{label}");
+    });
+}
+
+/// Law 6. Code that swallows the unwinding meets it again at its next wait, whatever that is.
+#[test]
+fn a_cancellation_is_sticky() {
+    each_runtime("a swallowed cancellation", |runtime, label| {
+        let reached = Flag::default();
+        let swallower = runtime.spawn({
+            let reached = reached.clone();
+            move || {
+                reached.set();
+                let waits: [&dyn Fn(); 5] = [
+                    &withy::park,
+                    &|| withy::sleep(Duration::from_micros(1)),
+                    &withy::yield_now,
+                    &|| drop(withy::spawn(withy::park).join()),
+                    &|| withy::park_timeout(Duration::from_secs(3600)),
+                ];
+                for wait in waits {
+                    let payload = catch_unwind(AssertUnwindSafe(wait)).unwrap_err();
+                    assert!(payload.is::<Cancelled>());
+                }
+                5
+            }
+        });
+        reached.wait();
+        swallower.cancel();
+        // It ends by itself: its value counts.
+        assert_eq!(swallower.join().ok(), Some(5), "{label}");
+    });
+}
+
+/// Law 6. Code that swallows it again and again cannot starve its neighbours: each meeting is a pass through the
+/// scheduler, so the two run in turn.
+#[test]
+fn a_swallower_does_not_starve_its_neighbour() {
+    for full_stealing in [false, true] {
+        within(LIMIT, "the neighbour of one that swallows", || {
+            let runtime = support::runtime(1, full_stealing);
+            let (stop, met) = (Flag::default(), Arc::new(AtomicUsize::new(0)));
+            let swallower = runtime.spawn({
+                let (stop, met) = (stop.clone(), met.clone());
+                move || {
+                    while !stop.is_set() {
+                        let _ = catch_unwind(withy::park);
+                        met.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            });
+            runtime.run(withy::yield_now);
+            swallower.cancel();
+            let counted = runtime.run(|| {
+                until(|| met.load(Ordering::SeqCst) > 2);
+                let before = met.load(Ordering::SeqCst);
+                for _ in 0..1_000 {
+                    withy::yield_now();
+                }
+                met.load(Ordering::SeqCst) - before
+            });
+            stop.set();
+            swallower.join().unwrap();
+            assert!((1..=2_000).contains(&counted), "{counted} in 1,000 runs");
+        });
+    }
+}
+
+/// Item 4. A shield withholds it, to any depth, and the first wait after the shield meets it.
+#[test]
+fn a_shield_withholds_a_cancellation() {
+    each_runtime("shields", |runtime, label| {
+        let (inside, done) = (Flag::default(), Arc::new(AtomicUsize::new(0)));
+        let shielded = runtime.spawn({
+            let (inside, done) = (inside.clone(), done.clone());
+            move || {
+                withy::shield(|| {
+                    withy::shield(|| {
+                        inside.set();
+                        withy::sleep(Duration::from_millis(1));
+                        done.fetch_add(1, Ordering::SeqCst);
+                    });
+                    withy::park();
+                    withy::yield_now();
+                    assert_eq!(withy::spawn(|| 3).join().unwrap(), 3);
+                    done.fetch_add(1, Ordering::SeqCst);
+                });
+                done.fetch_add(1, Ordering::SeqCst);
+                withy::park();
+                done.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        inside.wait();
+        shielded.cancel();
+        until(|| done.load(Ordering::SeqCst) == 1);
+        shielded.coroutine().unpark();
+        assert_cancelled(shielded, label);
+        assert_eq!(done.load(Ordering::SeqCst), 3, "{label}");
+    });
+}
+
+/// Item 4. `cancellable(false)` runs to its end, also when it was cancelled before it started; the end of its runtime
+/// waits for it.
+#[test]
+fn what_is_not_cancellable_runs_to_its_end() {
+    each_runtime("coroutines that cannot be cancelled", |runtime, label| {
+        let ended = runtime.run(|| {
+            let handle = Builder::new()
+                .cancellable(false)
+                .spawn(|| {
+                    withy::sleep(Duration::from_millis(1));
+                    withy::yield_now();
+                    // Timeouts inside work as everywhere.
+                    withy::timeout(Duration::from_millis(1), withy::park).is_err()
+                })
+                .unwrap();
+            handle.cancel();
+            handle.join().unwrap()
+        });
+        assert!(ended, "{label}");
+    });
+    for workers in [1, 2] {
+        within(LIMIT, "an end that waits", || {
+            let runtime = support::runtime(workers, false);
+            let (started, ended) = (Flag::default(), Flag::default());
+            let handle = runtime.run(|| {
+                let (started, ended) = (started.clone(), ended.clone());
+                Builder::new().cancellable(false).spawn(move || {
+                    started.set();
+                    withy::sleep(Duration::from_millis(20));
+                    ended.set();
+                })
+            });
+            started.wait();
+            runtime.shutdown(LIMIT).unwrap();
+            assert!(ended.is_set());
+            handle.unwrap().join().unwrap();
+        });
+    }
+}
+
+/// Promise 53. A cancellation never starts a second unwinding: the payload stays the panic's, and the destructor that
+/// waits goes on waiting.
+#[test]
+fn a_coroutine_that_unwinds_from_a_panic_is_not_cancelled() {
+    each_runtime("a panic that is cancelled", |runtime, label| {
+        let (unwinding, release, waited) = (Flag::default(), Flag::default(), Flag::default());
+        let panicking = runtime.spawn({
+            let (unwinding, release, waited) = (unwinding.clone(), release.clone(), waited.clone());
+            move || {
+                let _waits = OnDrop(|| {
+                    unwinding.set();
+                    release.wait();
+                    withy::yield_now();
+                    assert_eq!(withy::spawn(|| 4).join().unwrap(), 4);
+                    waited.set();
+                });
+                panic!("the first");
+            }
+        });
+        unwinding.wait();
+        panicking.cancel();
+        release.set();
+        let payload = panicking.join().unwrap_err();
+        assert_eq!(text_of(&*payload), "the first", "{label}");
+        assert!(waited.is_set(), "{label}");
+        assert!(runtime.run(|| !std::thread::panicking()), "{label}");
+    });
+}
+
+/// Promise 28. A neighbour that waits in the middle of its unwinding keeps no cancellation from a coroutine that was
+/// parked before it began to unwind.
+#[test]
+fn a_neighbour_in_mid_unwinding_delays_nobody_who_was_parked_before() {
+    for full_stealing in [false, true] {
+        within(LIMIT, "a cancellation beside an unwinding", || {
+            let runtime = support::runtime(1, full_stealing);
+            let (unwinding, release) = (Flag::default(), Flag::default());
+            let parked: Vec<_> = (0..10).map(|_| runtime.spawn(withy::park)).collect();
+            runtime.run(withy::yield_now);
+            let neighbour = unwinding_until(&runtime, &unwinding, &release);
+            unwinding.wait();
+            parked.iter().for_each(JoinHandle::cancel);
+            // The neighbour unwinds until all of them have ended.
+            for parked in parked {
+                assert_cancelled(parked, "parked before");
+            }
+            assert!(!neighbour.is_finished());
+            release.set();
+            assert_eq!(text_of(&*neighbour.join().unwrap_err()), "neighbour");
+        });
+    }
+}
+
+/// A coroutine that unwinds from a panic and waits in a destructor until `release`.
+fn unwinding_until(runtime: &Runtime, unwinding: &Flag, release: &Flag) -> JoinHandle<()> {
+    let (unwinding, release) = (unwinding.clone(), release.clone());
+    runtime.spawn(move || {
+        let _waits = OnDrop(|| {
+            unwinding.set();
+            release.wait();
+        });
+        panic!("neighbour");
+    })
+}
+
+/// Promise 28. A coroutine that began to wait while a neighbour unwinds cannot tell whose unwinding it is: what is
+/// withheld from it comes when that has ended, without a further wake-up.
+#[test]
+fn what_was_withheld_is_delivered_when_the_unwinding_ends() {
+    for workers in [1, 2] {
+        for full_stealing in [false, true] {
+            within(LIMIT, "withheld cancellations", || {
+                let runtime = support::runtime(workers, full_stealing);
+                let (unwinding, release) = (Flag::default(), Flag::default());
+                let neighbour = unwinding_until(&runtime, &unwinding, &release);
+                unwinding.wait();
+                let started = Arc::new(AtomicUsize::new(0));
+                let late: Vec<_> = (0..10)
+                    .map(|n| {
+                        let started = started.clone();
+                        runtime.spawn(move || {
+                            started.fetch_add(1, Ordering::SeqCst);
+                            match n % 3 {
+                                0 => withy::park(),
+                                1 => withy::sleep(Duration::MAX),
+                                _ => {
+                                    _ = withy::timeout(Duration::ZERO, || {
+                                        withy::park_timeout(Duration::MAX)
+                                    })
+                                }
+                            }
+                            withy::park();
+                        })
+                    })
+                    .collect();
+                until(|| started.load(Ordering::SeqCst) == 10);
+                runtime.run(withy::yield_now);
+                late.iter().for_each(JoinHandle::cancel);
+                runtime.run(withy::yield_now);
+                release.set();
+                assert_eq!(text_of(&*neighbour.join().unwrap_err()), "neighbour");
+                for late in late {
+                    assert_cancelled(late, "began to wait later");
+                }
+            });
+        }
+    }
+}
+
+/// Promise 27. The same for timeouts and tokens; meanwhile what is waited for ends a wait as usual.
+#[test]
+fn frames_that_were_withheld_end_when_the_unwinding_ends() {
+    for workers in [1, 2] {
+        for full_stealing in [false, true] {
+            within(LIMIT, "withheld frames", || {
+                let runtime = support::runtime(workers, full_stealing);
+                let (unwinding, release) = (Flag::default(), Flag::default());
+                let neighbour = unwinding_until(&runtime, &unwinding, &release);
+                unwinding.wait();
+                let token = CancelToken::new();
+                let woken = Arc::new(AtomicUsize::new(0));
+                let bounded = runtime.spawn({
+                    let woken = woken.clone();
+                    move || {
+                        withy::timeout(Duration::from_micros(10), || {
+                            for _ in 0..5 {
+                                withy::sleep(Duration::from_micros(100));
+                                woken.fetch_add(1, Ordering::SeqCst);
+                            }
+                            withy::park();
+                        })
+                    }
+                });
+                let under_token = runtime.spawn({
+                    let (token, woken) = (token.clone(), woken.clone());
+                    move || {
+                        token.run(|| {
+                            woken.fetch_add(1, Ordering::SeqCst);
+                            withy::park();
+                        })
+                    }
+                });
+                // With one worker they cannot be interrupted: the neighbour unwinds on their thread.
+                let all = if workers == 1 { 6 } else { 1 };
+                until(|| woken.load(Ordering::SeqCst) >= all);
+                token.cancel();
+                runtime.run(withy::yield_now);
+                release.set();
+                assert_eq!(text_of(&*neighbour.join().unwrap_err()), "neighbour");
+                assert!(bounded.join().unwrap().is_err());
+                assert!(under_token.join().unwrap().is_err());
+            });
+        }
+    }
+}
+
+/// Promise 53. In a destructor of a cancellation I/O that would wait gives `TimedOut`, what is ready is done, and a
+/// join, a sleep, a park and a flush wait as usual.
+#[test]
+fn destructors_of_a_cancellation_wait_but_not_for_sockets() {
+    each_runtime(
+        "waits in destructors of a cancellation",
+        |runtime, label| {
+            let (mut silent, _peer) = pair();
+            let (mut full, _narrow_peer) = narrow_pair();
+            let (mut farewell, mut far) = pair();
+            let listener = withy::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let (reached, outcome) = (Flag::default(), Arc::new(Mutex::new(None)));
+            let cancelled = runtime.spawn({
+                let (reached, outcome) = (reached.clone(), outcome.clone());
+                move || {
+                    let _waits = OnDrop(|| {
+                        let read = silent.read(&mut [0; 1]).map(drop);
+                        let peeked = silent.peek(&mut [0; 1]).map(drop);
+                        let accepted = listener.accept().map(drop);
+                        let written = full.write_all(&[0; 1 << 22]);
+                        farewell.write_all(b"bye").unwrap();
+                        farewell.flush().unwrap();
+                        withy::sleep(Duration::from_millis(1));
+                        withy::yield_now();
+                        assert_eq!(withy::spawn(|| 5).join().unwrap(), 5);
+                        withy::current().unpark();
+                        withy::park();
+                        *outcome.lock().unwrap() = Some([read, peeked, accepted, written]);
+                    });
+                    reached.set();
+                    withy::park();
+                }
+            });
+            reached.wait();
+            runtime.run(withy::yield_now);
+            cancelled.cancel();
+            assert_cancelled(cancelled, label);
+            let outcome = outcome.lock().unwrap().take().expect("the destructor ran");
+            for result in outcome {
+                assert_eq!(result.unwrap_err().kind(), ErrorKind::TimedOut, "{label}");
+            }
+            let mut last = String::new();
+            far.read_to_string(&mut last).unwrap();
+            assert_eq!(last, "bye", "{label}");
+        },
+    );
+}
+
+/// Law 6. Neither cancellations nor elapsed timeouts are panics to the hook.
+#[test]
+fn the_panic_hook_stays_silent() {
+    const TEST: &str = "the_panic_hook_stays_silent";
+    if !rig::child::alone(TEST, &[]) {
+        return;
+    }
+    static HOOKED: AtomicUsize = AtomicUsize::new(0);
+    std::panic::set_hook(Box::new(|_| _ = HOOKED.fetch_add(1, Ordering::SeqCst)));
+    let runtime = support::runtime(2, false);
+    let parked: Vec<_> = (0..10).map(|_| runtime.spawn(withy::park)).collect();
+    parked.iter().for_each(JoinHandle::cancel);
+    parked
+        .into_iter()
+        .for_each(|handle| assert_cancelled(handle, "hook"));
+    let token = CancelToken::new();
+    token.cancel();
+    runtime.run(|| {
+        assert!(withy::timeout(Duration::from_micros(1), withy::park).is_err());
+        let inner = CancelToken::new();
+        let cancelled = inner.run(|| {
+            inner.cancel();
+            withy::park();
+        });
+        assert!(cancelled.is_err());
+    });
+    assert_eq!(HOOKED.load(Ordering::SeqCst), 0);
+}
+
+/// Item 4. From plain threads, from coroutines of other runtimes, from itself, and from many at once.
+#[test]
+fn anyone_may_cancel_and_many_at_once() {
+    each_runtime("cancellations from many", |runtime, label| {
+        let other = support::runtime(1, false);
+        for _ in 0..5 * stress_rounds() {
+            let dropped = Arc::new(AtomicUsize::new(0));
+            let target = Arc::new(runtime.spawn({
+                let dropped = dropped.clone();
+                move || {
+                    let _owned = Drops(&dropped);
+                    loop {
+                        withy::yield_now();
+                        withy::park_timeout(Duration::from_micros(10));
+                    }
+                }
+            }));
+            let threads: Vec<_> = (0..3)
+                .map(|_| {
+                    let target = target.clone();
+                    std::thread::spawn(move || target.cancel())
+                })
+                .collect();
+            let inside = runtime.spawn({
+                let target = target.clone();
+                move || target.cancel()
+            });
+            let outside = other.spawn({
+                let target = target.clone();
+                move || target.cancel()
+            });
+            threads
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
+            inside.join().unwrap();
+            outside.join().unwrap();
+            let target = Arc::into_inner(target).expect("the others have ended");
+            assert_cancelled(target, label);
+            // 0 if it had not started.
+            assert!(dropped.load(Ordering::SeqCst) <= 1, "{label}");
+        }
+        let own = Arc::new(Mutex::new(None::<JoinHandle<()>>));
+        let (goes_on, sent) = (Flag::default(), Flag::default());
+        let handle = runtime.spawn({
+            let (own, goes_on, sent) = (own.clone(), goes_on.clone(), sent.clone());
+            move || {
+                sent.wait();
+                let me = own.lock().unwrap().take().unwrap();
+                me.cancel();
+                goes_on.set();
+                let _back = OnDrop(|| *own.lock().unwrap() = None);
+                *own.lock().unwrap() = Some(me);
+                withy::park();
+            }
+        });
+        *own.lock().unwrap() = Some(handle);
+        sent.set();
+        goes_on.wait();
+        until(|| own.lock().unwrap().is_none());
+    });
+}
+
+/// Promise 29. A joiner that is cancelled takes nothing along: the coroutine goes on, and its permit is kept.
+#[test]
+fn a_cancelled_wait_takes_nothing_along() {
+    each_runtime("what a cancelled wait leaves", |runtime, label| {
+        let ended = Flag::default();
+        let child = runtime.spawn({
+            let ended = ended.clone();
+            move || {
+                withy::park();
+                ended.set();
+            }
+        });
+        let coroutine = child.coroutine();
+        let joiner = runtime.spawn(move || child.join().unwrap());
+        runtime.run(withy::yield_now);
+        joiner.cancel();
+        assert_cancelled(joiner, label);
+        assert!(!ended.is_set(), "{label}");
+        coroutine.unpark();
+        ended.wait();
+        // A permit that races with the interruption of a park stays for the next one.
+        let parked = Flag::default();
+        let keeper = runtime.spawn({
+            let parked = parked.clone();
+            move || {
+                let token = CancelToken::new();
+                let me = withy::current();
+                let stopped = token.run(|| {
+                    token.cancel();
+                    me.unpark();
+                    withy::sleep(Duration::from_secs(3600));
+                });
+                assert!(stopped.is_err());
+                withy::park();
+                parked.set();
+            }
+        });
+        keeper.join().unwrap();
+        assert!(parked.is_set(), "{label}");
+    });
+}
+
+/// Promise 29. Acceptors that are cancelled one after the other lose no connection.
+#[test]
+fn stress_cancelled_acceptors_lose_no_connection() {
+    each_runtime("cancelled acceptors", |runtime, label| {
+        let listener = Arc::new(withy::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let addr = listener.local_addr().unwrap();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let rounds = 20 * stress_rounds();
+        let mut peers = Vec::new();
+        let acceptor = || {
+            let (listener, accepted) = (listener.clone(), accepted.clone());
+            runtime.spawn(move || {
+                loop {
+                    drop(listener.accept().unwrap());
+                    accepted.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        };
+        let steady = acceptor();
+        for _ in 0..rounds {
+            let doomed: Vec<_> = (0..3).map(|_| acceptor()).collect();
+            runtime.run(withy::yield_now);
+            peers.push(std::net::TcpStream::connect(addr).unwrap());
+            doomed.iter().for_each(JoinHandle::cancel);
+            peers.push(std::net::TcpStream::connect(addr).unwrap());
+            doomed
+                .into_iter()
+                .for_each(|doomed| assert_cancelled(doomed, label));
+        }
+        until(|| accepted.load(Ordering::SeqCst) == 2 * rounds);
+        steady.cancel();
+        assert_cancelled(steady, label);
+    });
+}
