@@ -2,6 +2,7 @@
 
 pub use withy_net as net;
 pub use withy_net::signal;
+pub use withy_runtime::sync;
 pub use withy_runtime::{
     AccessError, Builder, CancelToken, Cancelled, Coroutine, CoroutineId, CoroutineLocal, Elapsed,
     JoinHandle, Runtime, RuntimeBuilder, Scope, ScopedJoinHandle, Steal, blocking, compute,

@@ -13,6 +13,7 @@ use crate::scheduler::idle::WORKERS_MAX;
 use crate::scheduler::watchdog::LIMIT_DEFAULT as WATCHDOG_LIMIT_DEFAULT;
 use crate::scheduler::{Config, SPIN_LIMIT_DEFAULT};
 use crate::stack::{Guards, StackSize};
+use crate::sync;
 
 use hook::SaveRestore;
 pub(crate) use hook::{Hook, SwitchHook};
@@ -338,6 +339,9 @@ impl RuntimeBuilder {
             virtual_time: self.virtual_time,
             seed: self.seed,
         };
+        if self.seed.is_some() {
+            sync::charge_each_use();
+        }
         Runtime::start(
             config,
             workers,

@@ -229,6 +229,12 @@ impl Worker {
         &self.shared
     }
 
+    /// Whether it is its runtime's only one.
+    #[inline]
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     #[inline]
     pub(crate) fn index(&self) -> usize {
         self.index

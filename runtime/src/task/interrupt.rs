@@ -42,6 +42,8 @@ pub(crate) struct Interrupts {
     abandoning: Cell<bool>,
     /// Something was due and could not be thrown.
     withheld: Cell<bool>,
+    /// Somebody else on the thread unwinds: one did when this coroutine last came back to it, and was not itself.
+    foreign: Cell<bool>,
     /// Frames so far.
     frames: Cell<u64>,
 }
@@ -76,6 +78,7 @@ impl Interrupts {
             unwinding: Cell::new(false),
             abandoning: Cell::new(false),
             withheld: Cell::new(false),
+            foreign: Cell::new(false),
             frames: Cell::new(0),
         }
     }
@@ -100,6 +103,13 @@ impl Interrupts {
     #[inline]
     pub(crate) fn is_unwinding(&self) -> bool {
         self.unwinding.get()
+    }
+
+    /// The coroutine was switched away, and is back. `quiet`: nobody on its thread was unwinding when it left.
+    #[inline]
+    pub(crate) fn come_back(&self, quiet: bool) {
+        let foreign = std::thread::panicking() && (quiet || self.foreign.get());
+        self.foreign.set(foreign);
     }
 
     /// The outermost frame that is due.
@@ -209,6 +219,22 @@ pub(crate) fn throw_on_thread(owner: u64, interrupts: &Interrupts) {
 pub(crate) fn is_unwinding() -> bool {
     with_current(|_, interrupts| {
         interrupts.abandoning.get() || interrupts.is_unwinding() && std::thread::panicking()
+    })
+}
+
+/// Whether the caller unwinds from a panic: not from an interruption, and not only a neighbour that waits in the middle
+/// of its own unwinding, which [`std::thread::panicking`] counts too.
+///
+/// While such a neighbour waits, a panic of the caller's own is not known from it, and taken for its.
+#[inline]
+pub(crate) fn is_panicking() -> bool {
+    std::thread::panicking() && panics_itself()
+}
+
+#[cold]
+fn panics_itself() -> bool {
+    with_current(|_, interrupts| {
+        !interrupts.is_unwinding() && !interrupts.abandoning.get() && !interrupts.foreign.get()
     })
 }
 

@@ -145,11 +145,43 @@ impl Waiting {
         }
     }
 
+    /// Notifies it, without a reference. What is returned has to be let go.
+    ///
+    /// # Safety
+    /// The one who waits does so, or does not end, until this has returned.
+    #[inline]
+    pub(crate) unsafe fn notify(self) -> Option<Wake> {
+        match self {
+            // SAFETY: the caller's promise.
+            Waiting::Coroutine(record) => {
+                unsafe { notify_borrowed(record.cast()) }.map(Wake::Coroutine)
+            }
+            Waiting::Thread(unparker) => Some(Wake::Thread(unparker)),
+        }
+    }
+
     #[inline]
     pub(crate) fn address(&self) -> usize {
         match self {
             Waiting::Coroutine(record) => record.as_ptr().expose_provenance(),
             Waiting::Thread(unparker) => unparker.0.as_ptr().expose_provenance(),
+        }
+    }
+}
+
+/// What is left to do for one that was notified, when its waker holds no lock any more.
+pub(crate) enum Wake {
+    /// It was parked: this is its queue link.
+    Coroutine(TaskRef),
+    Thread(Unparker),
+}
+
+impl Wake {
+    #[inline]
+    pub(crate) fn let_go(self) {
+        match self {
+            Wake::Coroutine(task) => scheduler::schedule(task),
+            Wake::Thread(unparker) => unparker.unpark(),
         }
     }
 }

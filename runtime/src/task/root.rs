@@ -15,8 +15,11 @@ pub(crate) struct Root {
 
 impl Root {
     pub(crate) fn new(cancellable: bool) -> Root {
+        let interrupts = Interrupts::new(cancellable);
+        // Whoever unwinds on this thread, it is a neighbour.
+        interrupts.come_back(true);
         Root {
-            interrupts: Interrupts::new(cancellable),
+            interrupts,
             timer: Timer::new(),
             locals: Locals::new(),
         }

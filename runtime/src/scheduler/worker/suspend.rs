@@ -25,6 +25,7 @@ impl Worker {
             task.pinned
                 .set(task.spec.local || task.pinned_for_life.get() || std::thread::panicking());
         }
+        let quiet = !std::thread::panicking();
         let yielder = task.yielder.get();
         match self.shared.config.hook.get() {
             // SAFETY: the caller is the running coroutine, on its own stack.
@@ -39,11 +40,19 @@ impl Worker {
                 });
             }
         }
+        task.root().interrupts.come_back(quiet);
     }
 
     #[inline]
     pub(crate) fn consume_budget(&self) {
         if self.is_running() && self.budget.spend() {
+            self.yield_for_others();
+        }
+    }
+
+    /// So many calls at once.
+    pub(crate) fn consume_budget_of(&self, calls: u32) {
+        if self.is_running() && self.budget.spend_many(calls) {
             self.yield_for_others();
         }
     }

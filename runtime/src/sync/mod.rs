@@ -1,0 +1,15 @@
+//! [`std::sync`] for coroutines and threads alike: `use withy::sync` where it said `use std::sync`, and channels.
+//!
+//! Reading order: `waiters` (the one wait queue; its text is the protocol), `lock`, `tally`, `poison`; `raw_mutex` and `mutex`, the first of what is built on
+//! it; the others as you need them.
+
+mod lock;
+mod mutex;
+mod poison;
+mod raw_mutex;
+mod tally;
+pub(crate) mod waiters;
+
+pub use mutex::{Mutex, MutexGuard};
+pub use poison::{LockResult, PoisonError, TryLockError, TryLockResult};
+pub(crate) use tally::charge_each_use;
