@@ -377,10 +377,12 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
             let node = unsafe { first.as_ref() };
             self.queues[queue].unlink(node);
             if node.choice.is_none_or(Arm::claim) {
-                node.stage.store(TAKEN, Ordering::Release);
+                // Relaxed: the notification releases it.
+                node.stage.store(TAKEN, Ordering::Relaxed);
                 return Some(first);
             }
-            node.stage.store(PASSED_OVER, Ordering::Release);
+            // Relaxed: the select looks at it under the lock.
+            node.stage.store(PASSED_OVER, Ordering::Relaxed);
         }
     }
 
@@ -394,7 +396,7 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
         let node = unsafe { node.as_ref() };
         // SAFETY: `who` belongs to the waker now, and the waiter's record lives until it has seen WOKEN, below.
         let wake = node.who.take().and_then(|who| unsafe { who.notify() });
-        // Release: the payload, to the waiter.
+        // Release: the payload, and that nothing here is used any more.
         node.stage.store(WOKEN, Ordering::Release);
         if let Some(wake) = wake {
             self.wakes.push(wake);
@@ -460,14 +462,27 @@ impl<P> Node<P> {
     /// The waiter: whether it was woken. The payload is its own again then.
     #[inline]
     pub(crate) fn is_woken(&self) -> bool {
+        let mut looks = 0;
         loop {
-            // Acquire: the payload, and TAKEN by way of the notification.
+            // Acquire: the payload, and the waker's last use of the node and of the waiter's record.
             match self.stage.load(Ordering::Acquire) {
                 WOKEN => return true,
-                TAKEN => spin_loop(),
+                TAKEN => wait_for_waker(&mut looks),
                 _ => return false,
             }
         }
+    }
+}
+
+/// The waker is a few instructions away from WOKEN, unless it is off its core.
+#[cold]
+fn wait_for_waker(looks: &mut u32) {
+    const LOOKS_MAX: u32 = 64;
+    *looks += 1;
+    if looks.is_multiple_of(LOOKS_MAX) {
+        std::thread::yield_now();
+    } else {
+        spin_loop();
     }
 }
 
