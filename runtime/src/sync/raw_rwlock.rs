@@ -62,6 +62,9 @@ use crate::sync::raw_mutex::Loser;
 use crate::sync::waiters::{Access, Enter, Guarded, Left, Place, Waited};
 use crate::time::Moment;
 
+#[cfg(test)]
+mod tests;
+
 const WRITER: usize = 1;
 const WRITERS: usize = 2;
 const READERS: usize = 4;
