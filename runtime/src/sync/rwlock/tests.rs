@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::*;
+use crate::atomic::Ordering;
+use crate::sync::raw_rwlock::{
+    READERS, READING, RawRwLock, STARVING, WOKEN, WRITER, WRITERS, WRITING,
+};
 use crate::{CancelToken, Cancelled, Runtime, Steal};
 
 /// Guards against hanging only.
