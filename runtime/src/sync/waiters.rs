@@ -192,15 +192,38 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
     ) -> Waited<R, P> {
         self.hold().wait(deadline, enter, leave)
     }
+
+    /// The same. `queued` is run when it is in a queue, after the lock is free and before it is parked: somebody may wake it already.
+    #[inline]
+    pub(crate) fn wait_and<R>(
+        &self,
+        deadline: Moment,
+        enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        queued: impl FnOnce(),
+        leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
+    ) -> Waited<R, P> {
+        self.hold().wait_and(deadline, enter, queued, leave)
+    }
 }
 
 impl<S, P, const N: usize> Held<'_, S, P, N> {
     /// [`Guarded::wait`], by whom has the lock already.
     #[inline]
     pub(crate) fn wait<R>(
+        self,
+        deadline: Moment,
+        enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
+    ) -> Waited<R, P> {
+        self.wait_and(deadline, enter, || {}, leave)
+    }
+
+    #[inline]
+    fn wait_and<R>(
         mut self,
         deadline: Moment,
         enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        queued: impl FnOnce(),
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
         match enter(&mut self.access()) {
@@ -209,7 +232,10 @@ impl<S, P, const N: usize> Held<'_, S, P, N> {
                 queue,
                 place,
                 payload,
-            } => self.wait_queued((queue, place), Node::new(payload), deadline, leave),
+            } => {
+                let node = Node::new(payload);
+                self.wait_queued((queue, place), node, deadline, queued, leave)
+            }
         }
     }
 
@@ -219,6 +245,7 @@ impl<S, P, const N: usize> Held<'_, S, P, N> {
         (queue, place): (usize, Place),
         node: Node<P>,
         deadline: Moment,
+        queued: impl FnOnce(),
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
         let mut seat = Seat {
@@ -229,6 +256,7 @@ impl<S, P, const N: usize> Held<'_, S, P, N> {
         // SAFETY: the seat keeps the node here until it is out of the queue, also when this unwinds.
         unsafe { self.access().link(seat.node, queue, place) };
         drop(self);
+        queued();
         let timed_out = loop {
             let passed = park::park(deadline);
             if seat.node.is_woken() {
