@@ -55,6 +55,7 @@ fn waits() -> Vec<Row> {
         row("run", || forever(|| withy::run(withy::park))),
         row("Runtime::run", || forever(|| other_runtime().run(withy::park))),
         row("CancelToken::wait", token_wait),
+        row("block_on", || forever(|| withy::block_on(std::future::pending()))),
         row("net::TcpListener::accept", || accept(|listener| drop(listener.accept()))),
         row("net::Incoming::next", || accept(|listener| drop(listener.incoming().next()))),
         row("net::TcpStream::connect", || connect(|addr| drop(TcpStream::connect(addr)))),
