@@ -75,8 +75,10 @@ fn parked(runtime: &withy::Runtime) -> JoinFuture<i32> {
 /// coroutine and a thread, and by a foreign executor.
 #[test]
 fn a_future_gives_what_join_gives() {
-    let executors: [fn(JoinFuture<i32>) -> std::thread::Result<i32>; 2] =
-        [block_on, futures_lite::future::block_on];
+    let executors: [fn(JoinFuture<i32>) -> std::thread::Result<i32>; 2] = [block_on, |child| {
+        // It blocks its thread, so not that of a worker.
+        withy::blocking(|| futures_lite::future::block_on(child))
+    }];
     for execute in executors {
         matrix(LIMIT, "awaited coroutines", |case| {
             let spawn = |f: fn() -> i32| case.runtime.spawn(f);
