@@ -62,19 +62,19 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     // The async side: any executor will do, on a thread that withy's workers do not need.
     let service = thread::spawn(move || futures_lite::future::block_on(serve(incoming, adder)));
 
-    let served = withy::scope(|s| {
+    let customers = withy::scope(|s| {
         let customers: Vec<_> = (0..options.customers)
             .map(|customer| {
                 let orders = orders.clone();
                 s.spawn(move || order_all(customer, options, &orders))
             })
             .collect();
-        let mut served = 0;
-        for customer in customers {
-            served += customer.join().map_err(|_| "a customer panicked")??;
-        }
-        Ok::<u64, Failure>(served)
-    })?;
+        customers
+            .into_iter()
+            .map(|customer| customer.join().map_err(|_| "a customer panicked")?)
+            .sum::<Result<u64, Failure>>()
+    });
+    let served = customers.map_err(|failure| failure as Box<dyn Error>)?;
 
     // The last sender closes the channel, and so ends the service.
     drop(orders);
