@@ -3,6 +3,7 @@
 //! Reading order: `waiters` (the one wait queue; its text is the protocol), `lock`, `tally`, `poison`; `raw_mutex` and `mutex`, the first of what is built on
 //! it; the others as you need them.
 
+pub mod channel;
 mod lock;
 mod mutex;
 mod poison;

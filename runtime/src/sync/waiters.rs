@@ -351,9 +351,20 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
         queue: usize,
         give: impl FnOnce(&mut P) -> R,
     ) -> Option<R> {
+        self.wake_next_with(queue, |_, payload| give(payload))
+    }
+
+    /// [`wake_next`](Access::wake_next), with the state at hand.
+    #[inline]
+    pub(crate) fn wake_next_with<R>(
+        &mut self,
+        queue: usize,
+        give: impl FnOnce(&mut S, &mut P) -> R,
+    ) -> Option<R> {
         let node = self.take_next(queue)?;
         // SAFETY: TAKEN, by us: the payload is ours, and the frame stands until WOKEN.
-        let given = unsafe { give(&mut *node.as_ref().payload.get()) };
+        let payload = unsafe { &mut *node.as_ref().payload.get() };
+        let given = give(self.state, payload);
         // SAFETY: TAKEN, by us, and not touched again.
         unsafe { self.finish(node) };
         Some(given)
