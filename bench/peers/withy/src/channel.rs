@@ -124,7 +124,9 @@ fn fan_in(iters: u64, place: Place) -> Duration {
 fn skynet(setup: &Setup, channel: Channel) {
     let runtime = start(setup);
     let leaves = setup.leaves;
-    setup.measure_rounds(leaves, || on_worker_0(&runtime, move || tree(leaves, channel)));
+    setup.measure_rounds(leaves, || {
+        on_worker_0(&runtime, move || tree(leaves, channel))
+    });
 }
 
 fn tree(leaves: u64, channel: Channel) -> Duration {
@@ -146,7 +148,12 @@ fn spawn_node(up: Sender<u64>, first: u64, size: u64, channel: Channel) {
         }
         let (sender, receiver) = channel();
         for child in 0..10 {
-            spawn_node(sender.clone(), first + child * (size / 10), size / 10, channel);
+            spawn_node(
+                sender.clone(),
+                first + child * (size / 10),
+                size / 10,
+                channel,
+            );
         }
         let sum = (0..10).map(|_| receiver.recv().unwrap()).sum();
         up.send(sum).unwrap();

@@ -77,10 +77,7 @@ fn measure(setup: &Setup, routine: fn(u64) -> Duration) {
     setup.measure(|iters| on_worker_0(&runtime, move || routine(iters)));
 }
 
-fn on_worker_0<T: Send + 'static>(
-    runtime: &Runtime,
-    f: impl FnOnce() -> T + Send + 'static,
-) -> T {
+fn on_worker_0<T: Send + 'static>(runtime: &Runtime, f: impl FnOnce() -> T + Send + 'static) -> T {
     runtime.run(|| withy::spawn_on(0, f).join().unwrap())
 }
 
