@@ -11,7 +11,7 @@ use crate::cases::Case;
 use crate::options::Options;
 
 /// A measurement that takes longer hangs.
-const LIMIT_S: &str = "60";
+const LIMIT_S: &str = "30";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
