@@ -43,6 +43,8 @@ pub(super) struct Exchange<T> {
 
 pub(super) type Access<'a, T> = waiters::Access<'a, State<T>, Slot<T>, QUEUES>;
 
+type Held<'a, T> = waiters::Held<'a, State<T>, Slot<T>, QUEUES>;
+
 pub(super) struct State<T> {
     buffer: Buffer<T>,
     capacity: usize,
@@ -81,6 +83,7 @@ pub(super) enum Unreceived {
 }
 
 impl<T> State<T> {
+    #[inline]
     fn has_room(&self) -> bool {
         self.buffer.len() + self.reserved < self.capacity
     }
@@ -109,7 +112,18 @@ impl<T> Exchange<T> {
     #[inline]
     pub(super) fn send(&self, message: T, deadline: Moment) -> Result<(), Unsent<T>> {
         self.tally.count();
-        let waited = self.guarded.wait(
+        let mut held = self.guarded.hold();
+        let access = held.access();
+        if access.is_empty(RECEIVERS) && access.state.has_room() && !access.state.receivers_gone {
+            access.state.buffer.push(message);
+            return Ok(());
+        }
+        Exchange::send_slowly(held, message, deadline)
+    }
+
+    #[inline(never)]
+    fn send_slowly(held: Held<'_, T>, message: T, deadline: Moment) -> Result<(), Unsent<T>> {
+        let waited = held.wait(
             deadline,
             |access| match put(access, message) {
                 Err(Unsent::Full(message)) => Enter::Wait {
@@ -144,8 +158,20 @@ impl<T> Exchange<T> {
     #[inline]
     pub(super) fn recv(&self, deadline: Moment) -> Result<T, Unreceived> {
         self.tally.count();
+        let mut held = self.guarded.hold();
+        let access = held.access();
+        if access.is_empty(SENDERS)
+            && let Some(message) = access.state.buffer.pop()
+        {
+            return Ok(message);
+        }
+        self.recv_slowly(held, deadline)
+    }
+
+    #[inline(never)]
+    fn recv_slowly<'a>(&'a self, mut held: Held<'a, T>, deadline: Moment) -> Result<T, Unreceived> {
         loop {
-            let waited = self.guarded.wait(
+            let waited = held.wait(
                 deadline,
                 |access| match take(access) {
                     Take::Message(message) => Enter::Done(Ok(message)),
@@ -158,6 +184,7 @@ impl<T> Exchange<T> {
             if let Some(done) = received(waited) {
                 return done;
             }
+            held = self.guarded.hold();
         }
     }
 
