@@ -65,6 +65,10 @@ impl Peer {
         }
     }
 
+    pub(crate) fn is_withy(self) -> bool {
+        matches!(self, Peer::Withy | Peer::WithyFull)
+    }
+
     fn program(self) -> &'static str {
         match self {
             Peer::Withy | Peer::WithyFull => "peer-withy",
