@@ -40,10 +40,10 @@
 //! A waiter of a `select` has a node in each of several queues, and one [`Choice`] for them all. Whoever takes such a
 //! node out has to claim the choice, by one exchange; if another was first the node is passed over, as if it were not there.
 
-use core::cell::{Cell, UnsafeCell};
+use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 
-use crate::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::atomic::{AtomicU32, AtomicUsize, Cell, Ordering, spin_loop};
 use crate::sync::lock::SpinLock;
 use crate::task::park::{self, Waiting, Wake};
 use crate::time::Moment;
@@ -192,15 +192,38 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
     ) -> Waited<R, P> {
         self.hold().wait(deadline, enter, leave)
     }
+
+    /// The same. `queued` is run when it is in a queue, after the lock is free and before it is parked: somebody may wake it already.
+    #[inline]
+    pub(crate) fn wait_and<R>(
+        &self,
+        deadline: Moment,
+        enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        queued: impl FnOnce(),
+        leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
+    ) -> Waited<R, P> {
+        self.hold().wait_and(deadline, enter, queued, leave)
+    }
 }
 
 impl<S, P, const N: usize> Held<'_, S, P, N> {
     /// [`Guarded::wait`], by whom has the lock already.
     #[inline]
     pub(crate) fn wait<R>(
+        self,
+        deadline: Moment,
+        enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
+    ) -> Waited<R, P> {
+        self.wait_and(deadline, enter, || {}, leave)
+    }
+
+    #[inline]
+    fn wait_and<R>(
         mut self,
         deadline: Moment,
         enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        queued: impl FnOnce(),
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
         match enter(&mut self.access()) {
@@ -209,7 +232,10 @@ impl<S, P, const N: usize> Held<'_, S, P, N> {
                 queue,
                 place,
                 payload,
-            } => self.wait_queued((queue, place), Node::new(payload), deadline, leave),
+            } => {
+                let node = Node::new(payload);
+                self.wait_queued((queue, place), node, deadline, queued, leave)
+            }
         }
     }
 
@@ -219,6 +245,7 @@ impl<S, P, const N: usize> Held<'_, S, P, N> {
         (queue, place): (usize, Place),
         node: Node<P>,
         deadline: Moment,
+        queued: impl FnOnce(),
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
         let mut seat = Seat {
@@ -229,6 +256,7 @@ impl<S, P, const N: usize> Held<'_, S, P, N> {
         // SAFETY: the seat keeps the node here until it is out of the queue, also when this unwinds.
         unsafe { self.access().link(seat.node, queue, place) };
         drop(self);
+        queued();
         let timed_out = loop {
             let passed = park::park(deadline);
             if seat.node.is_woken() {
@@ -240,7 +268,7 @@ impl<S, P, const N: usize> Held<'_, S, P, N> {
         };
         seat.leave = None;
         drop(seat);
-        let payload = node.payload.into_inner();
+        let payload = node.into_payload();
         if timed_out {
             Waited::TimedOut(payload)
         } else {
@@ -435,9 +463,12 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
     }
 
     /// # Safety
-    /// The node stays where it is until it has been taken out, or `unlink_queued` has.
-    unsafe fn link(&mut self, node: &Node<P>, queue: usize, place: Place) {
+    /// * The node is in no queue, and stays where it is until `unlink_queued` says that it is out of this one.
+    /// * If it is TAKEN meanwhile, also until it is WOKEN; so does its waiter's record.
+    pub(crate) unsafe fn link(&mut self, node: &Node<P>, queue: usize, place: Place) {
         node.queue.set(queue);
+        // Relaxed: the lock hands it on.
+        node.stage.store(QUEUED, Ordering::Relaxed);
         self.queues[queue].link(node, place);
     }
 
@@ -445,7 +476,7 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
     ///
     /// # Safety
     /// It was linked in these queues.
-    unsafe fn unlink_queued(&mut self, node: &Node<P>) -> bool {
+    pub(crate) unsafe fn unlink_queued(&mut self, node: &Node<P>) -> bool {
         // Relaxed: stages change under the lock.
         let queued = node.stage.load(Ordering::Relaxed) == QUEUED;
         if queued {
@@ -457,25 +488,44 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
 
 impl<P> Node<P> {
     fn new(payload: P) -> Node<P> {
+        Node::with_arm(payload, None)
+    }
+
+    /// One of a select's nodes.
+    ///
+    /// # Safety
+    /// The choice outlives the node's time in a queue.
+    #[allow(dead_code, reason = "for select")]
+    pub(crate) unsafe fn of_select(payload: P, choice: &Choice, number: usize) -> Node<P> {
+        let choice = NonNull::from(choice);
+        Node::with_arm(payload, Some(Arm { choice, number }))
+    }
+
+    fn with_arm(payload: P, choice: Option<Arm>) -> Node<P> {
         Node {
             prev: Cell::new(None),
             next: Cell::new(None),
             queue: Cell::new(0),
             stage: AtomicU32::new(QUEUED),
             who: Cell::new(Some(Waiting::new())),
-            choice: None,
+            choice,
             payload: UnsafeCell::new(payload),
         }
     }
 
+    /// The payload, when the node is in no queue any more.
+    pub(crate) fn into_payload(self) -> P {
+        self.payload.into_inner()
+    }
+
     /// The waiter: whether it was woken. The payload is its own again then.
     #[inline]
-    fn is_woken(&self) -> bool {
+    pub(crate) fn is_woken(&self) -> bool {
         loop {
             // Acquire: the payload, and TAKEN by way of the notification.
             match self.stage.load(Ordering::Acquire) {
                 WOKEN => return true,
-                TAKEN => core::hint::spin_loop(),
+                TAKEN => spin_loop(),
                 _ => return false,
             }
         }
@@ -540,9 +590,15 @@ impl Arm {
 impl Choice {
     const OPEN: usize = 0;
 
-    #[expect(dead_code, reason = "for select")]
+    #[allow(dead_code, reason = "for select")]
     pub(crate) fn new() -> Choice {
         Choice(AtomicUsize::new(Choice::OPEN))
+    }
+
+    /// The arm that was decided for.
+    #[allow(dead_code, reason = "for select")]
+    pub(crate) fn arm(&self) -> Option<usize> {
+        self.0.load(Ordering::Acquire).checked_sub(1)
     }
 
     /// Decides for an arm, if nobody has decided yet.
