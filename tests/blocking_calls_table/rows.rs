@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use withy::CancelToken;
 use withy::net::{Duplex, TcpListener, TcpStream, duplex};
 use withy::signal::{self, Signal, Signals};
+use withy::sync::{Condvar, Mutex, MutexGuard, RwLock};
 
 use crate::rig::until;
 use crate::support::sockets::{narrow_pair, pair};
@@ -55,6 +56,14 @@ fn waits() -> Vec<Row> {
         row("run", || forever(|| withy::run(withy::park))),
         row("Runtime::run", || forever(|| other_runtime().run(withy::park))),
         row("CancelToken::wait", token_wait),
+        row("sync::Condvar::wait", || condvar(|changed, guard| drop(changed.wait(guard)))),
+        row("sync::Condvar::wait_timeout", || condvar(|changed, guard| drop(changed.wait_timeout(guard, AGES)))),
+        row("sync::Condvar::wait_timeout_ms", || condvar(condvar_wait_timeout_ms)),
+        row("sync::Condvar::wait_timeout_while", || condvar(|changed, guard| drop(changed.wait_timeout_while(guard, Duration::MAX, |_| true)))),
+        row("sync::Condvar::wait_while", || condvar(|changed, guard| drop(changed.wait_while(guard, |_| true)))),
+        row("sync::RwLock::read", || rwlock(|lock| drop(lock.read()))),
+        row("sync::RwLock::write", || rwlock(|lock| drop(lock.write()))),
+        row("block_on", || forever(|| withy::block_on(std::future::pending()))),
         row("net::TcpListener::accept", || accept(|listener| drop(listener.accept()))),
         row("net::Incoming::next", || accept(|listener| drop(listener.incoming().next()))),
         row("net::TcpStream::connect", || connect(|addr| drop(TcpStream::connect(addr)))),
@@ -240,6 +249,67 @@ fn token_wait() -> Call {
             assert!(!token.is_cancelled());
             token.cancel();
             token.wait();
+        }),
+    }
+}
+
+#[allow(deprecated, reason = "it waits too")]
+fn condvar_wait_timeout_ms(changed: &Condvar, guard: MutexGuard<'_, u32>) {
+    drop(changed.wait_timeout_ms(guard, u32::MAX));
+}
+
+/// The mutex is free, and a signal that comes later is a later waiter's.
+fn condvar(wait: fn(&Condvar, MutexGuard<'_, u32>)) -> Call {
+    let shared = Arc::new((Mutex::new(0), Condvar::new()));
+    Call {
+        wait: Box::new({
+            let shared = shared.clone();
+            move || wait(&shared.1, shared.0.lock().unwrap())
+        }),
+        after: Box::new(move || {
+            let notifier = withy::spawn({
+                let shared = shared.clone();
+                move || {
+                    *shared.0.lock().unwrap() += 1;
+                    shared.1.notify_one();
+                }
+            });
+            let count = shared.0.lock().expect("nobody has panicked");
+            let count = shared.1.wait_while(count, |count| *count == 0);
+            assert_eq!(*count.expect("nobody has panicked"), 1);
+            notifier.join().unwrap();
+        }),
+    }
+}
+
+/// Held by a writer all the time.
+fn rwlock(wait: fn(&RwLock<u32>)) -> Call {
+    let lock = Arc::new(RwLock::new(0));
+    let (held, released) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let holder = withy::spawn({
+        let (lock, held, released) = (lock.clone(), held.clone(), released.clone());
+        move || {
+            let mut guard = lock.write().unwrap();
+            held.store(true, Ordering::SeqCst);
+            until(|| released.load(Ordering::SeqCst));
+            *guard += 1;
+        }
+    });
+    until(|| held.load(Ordering::SeqCst));
+    Call {
+        wait: Box::new({
+            let lock = lock.clone();
+            move || wait(&lock)
+        }),
+        after: Box::new(move || {
+            assert!(lock.try_read().is_err());
+            released.store(true, Ordering::SeqCst);
+            holder.join().unwrap();
+            assert_eq!(*lock.read().expect("nobody has panicked"), 1);
+            *lock.write().expect("nobody has panicked") += 1;
         }),
     }
 }

@@ -160,8 +160,15 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
     /// `f` is the runtime's own: it neither parks nor drops a user's values, nor runs a user's code.
     #[inline]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Access<'_, S, P, N>) -> R) -> R {
-        let mut held = Held::new(self);
+        let mut held = self.hold();
         f(&mut held.access())
+    }
+
+    /// Takes the lock, for what looks first and then waits in the same section; see [`Held::wait`]. As for `with`, nothing of a
+    /// user's is run or dropped before it is free.
+    #[inline]
+    pub(crate) fn hold(&self) -> Held<'_, S, P, N> {
+        Held::new(self)
     }
 
     pub(crate) fn get_mut(&mut self) -> &mut S {
@@ -183,35 +190,73 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
         enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
-        let mut held = Held::new(self);
-        let (queue, place, payload) = match enter(&mut held.access()) {
-            Enter::Done(value) => return Waited::Done(value),
+        self.hold().wait(deadline, enter, leave)
+    }
+
+    /// The same. `queued` is run when it is in a queue, after the lock is free and before it is parked: somebody may wake it already.
+    #[inline]
+    pub(crate) fn wait_and<R>(
+        &self,
+        deadline: Moment,
+        enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        queued: impl FnOnce(),
+        leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
+    ) -> Waited<R, P> {
+        self.hold().wait_and(deadline, enter, queued, leave)
+    }
+}
+
+impl<S, P, const N: usize> Held<'_, S, P, N> {
+    /// [`Guarded::wait`], by whom has the lock already.
+    #[inline]
+    pub(crate) fn wait<R>(
+        self,
+        deadline: Moment,
+        enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
+    ) -> Waited<R, P> {
+        self.wait_and(deadline, enter, || {}, leave)
+    }
+
+    #[inline]
+    fn wait_and<R>(
+        mut self,
+        deadline: Moment,
+        enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        queued: impl FnOnce(),
+        leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
+    ) -> Waited<R, P> {
+        match enter(&mut self.access()) {
+            Enter::Done(value) => Waited::Done(value),
             Enter::Wait {
                 queue,
                 place,
                 payload,
-            } => (queue, place, payload),
-        };
-        self.wait_queued(held, (queue, place), Node::new(payload), deadline, leave)
+            } => {
+                let node = Node::new(payload);
+                self.wait_queued((queue, place), node, deadline, queued, leave)
+            }
+        }
     }
 
     #[inline(never)]
     fn wait_queued<R>(
-        &self,
-        mut held: Held<'_, S, P, N>,
+        mut self,
         (queue, place): (usize, Place),
         node: Node<P>,
         deadline: Moment,
+        queued: impl FnOnce(),
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
         let mut seat = Seat {
-            guarded: self,
+            guarded: self.guarded,
             node: &node,
             leave: Some(leave),
         };
         // SAFETY: the seat keeps the node here until it is out of the queue, also when this unwinds.
-        unsafe { held.access().link(seat.node, queue, place) };
-        drop(held);
+        unsafe { self.access().link(seat.node, queue, place) };
+        drop(self);
+        queued();
         let timed_out = loop {
             let passed = park::park(deadline);
             if seat.node.is_woken() {
@@ -298,12 +343,15 @@ impl<'a, S, P, const N: usize> Held<'a, S, P, N> {
         guarded.lock.lock();
         Held {
             guarded,
-            wakes: Wakes::new(),
+            wakes: Wakes {
+                first: None,
+                more: None,
+            },
         }
     }
 
     #[inline]
-    fn access(&mut self) -> Access<'_, S, P, N> {
+    pub(crate) fn access(&mut self) -> Access<'_, S, P, N> {
         // SAFETY: the lock is ours for as long as `self` lives, and `&mut self` makes this the only access.
         let inner = unsafe { &mut *self.guarded.inner.get() };
         Access {
@@ -318,7 +366,9 @@ impl<S, P, const N: usize> Drop for Held<'_, S, P, N> {
     #[inline]
     fn drop(&mut self) {
         self.guarded.lock.unlock();
-        // The wakes are dropped, and so let go, after this.
+        if let Some(first) = self.wakes.first.take() {
+            self.wakes.let_go(first);
+        }
     }
 }
 
@@ -351,9 +401,20 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
         queue: usize,
         give: impl FnOnce(&mut P) -> R,
     ) -> Option<R> {
+        self.wake_next_with(queue, |_, payload| give(payload))
+    }
+
+    /// [`wake_next`](Access::wake_next), with the state at hand.
+    #[inline]
+    pub(crate) fn wake_next_with<R>(
+        &mut self,
+        queue: usize,
+        give: impl FnOnce(&mut S, &mut P) -> R,
+    ) -> Option<R> {
         let node = self.take_next(queue)?;
         // SAFETY: TAKEN, by us: the payload is ours, and the frame stands until WOKEN.
-        let given = unsafe { give(&mut *node.as_ref().payload.get()) };
+        let payload = unsafe { &mut *node.as_ref().payload.get() };
+        let given = give(self.state, payload);
         // SAFETY: TAKEN, by us, and not touched again.
         unsafe { self.finish(node) };
         Some(given)
@@ -567,36 +628,34 @@ impl Choice {
 /// Who is to be let go once the lock is free. Mostly one.
 struct Wakes {
     first: Option<Wake>,
-    /// Bounded by the waiters of one queue (law 8).
-    more: Vec<Wake>,
+    /// Bounded by the waiters of one queue (law 8). Boxed, so that nobody pays for what is rare.
+    #[expect(
+        clippy::box_collection,
+        reason = "one word, which is looked at with each use"
+    )]
+    more: Option<Box<Vec<Wake>>>,
 }
 
 impl Wakes {
-    const fn new() -> Wakes {
-        Wakes {
-            first: None,
-            more: Vec::new(),
-        }
-    }
-
     #[inline]
     fn push(&mut self, wake: Wake) {
         if self.first.is_none() {
             self.first = Some(wake);
         } else {
-            self.more.push(wake);
+            self.push_behind(wake);
         }
     }
-}
 
-impl Drop for Wakes {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(wake) = self.first.take() {
+    #[cold]
+    fn push_behind(&mut self, wake: Wake) {
+        self.more.get_or_insert_default().push(wake);
+    }
+
+    #[cold]
+    fn let_go(&mut self, first: Wake) {
+        first.let_go();
+        for wake in self.more.take().into_iter().flat_map(|more| *more) {
             wake.let_go();
-            for wake in self.more.drain(..) {
-                wake.let_go();
-            }
         }
     }
 }

@@ -1,0 +1,397 @@
+//! What all channels of messages are inside: a buffer, and those who wait, under one lock.
+//!
+//! # What holds whenever the lock is free
+//! * Where a receiver waits there is no message, and no sender waits (but a select, which is in several queues and may have been
+//!   claimed elsewhere).
+//! * Where a sender waits there is no room: `buffer.len() + reserved >= capacity`. A rendezvous has a capacity of 0.
+//! * Who changes that hands over at once: a sender puts its message into the slot of the receiver that waits longest; a
+//!   receiver that makes room moves the message of the sender that waits longest into the buffer. So messages come out
+//!   in the order in which they, or their waiting senders, came in, and whoever is woken is done.
+//!
+//! # Late senders
+//! A select makes the message of a send arm only when it has chosen that arm. Until then its sender is *late*: what it is given
+//! is a *reservation*: room in the buffer that nobody else fills. At a rendezvous it is a receiver, that has
+//! to wait for the message: it lies in the queue PROMISED. If that one leaves before the message comes, the message goes to
+//! another, and the sender waits for one if need be.
+//!
+//! # Nothing is lost
+//! A message that was put into the slot of a receiver that unwinds goes to the next receiver, or back to the front of
+//! the buffer. One in the slot of a sender that leaves is the sender's again. Messages are dropped outside the lock.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::process;
+
+use crate::sync::channel::buffer::Buffer;
+use crate::sync::tally::Tally;
+use crate::sync::waiters::{self, Enter, Guarded, Left, Place, Waited};
+use crate::task::interrupt::Mask;
+use crate::time::Moment;
+
+pub(super) const RECEIVERS: usize = 0;
+pub(super) const SENDERS: usize = 1;
+pub(super) const PROMISED: usize = 2;
+const QUEUES: usize = 3;
+
+pub(super) struct Exchange<T> {
+    pub(super) guarded: Guarded<State<T>, Slot<T>, QUEUES>,
+    /// As in the state; it does not change.
+    capacity: usize,
+    tally: Tally,
+    senders: AtomicUsize,
+    receivers: AtomicUsize,
+}
+
+pub(super) type Access<'a, T> = waiters::Access<'a, State<T>, Slot<T>, QUEUES>;
+
+type Held<'a, T> = waiters::Held<'a, State<T>, Slot<T>, QUEUES>;
+
+pub(super) struct State<T> {
+    buffer: Buffer<T>,
+    capacity: usize,
+    /// Room that is kept for late senders.
+    reserved: usize,
+    senders_gone: bool,
+    receivers_gone: bool,
+}
+
+/// What somebody who waits has, or is given.
+pub(super) enum Slot<T> {
+    /// A receiver's, until there is a message; a sender's, when its message was taken.
+    Empty,
+    Message(T),
+    /// A sender's that will have a message when it has been chosen.
+    Late,
+    /// The same, chosen.
+    Reserved,
+    /// A receiver's: what it was promised does not come. It has to look again.
+    Broken,
+}
+
+/// Why nothing was sent; with the message.
+pub(super) enum Unsent<T> {
+    /// There is no room, or there was none until the deadline.
+    Full(T),
+    Disconnected(T),
+}
+
+/// Why nothing was received.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreceived {
+    /// There is no message, or there was none until the deadline.
+    Empty,
+    Disconnected,
+}
+
+impl<T> State<T> {
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.buffer.len() + self.reserved < self.capacity
+    }
+}
+
+impl<T> Exchange<T> {
+    /// For one sender and one receiver.
+    pub(super) fn new(capacity: usize, room: usize) -> Exchange<T> {
+        Exchange {
+            guarded: Guarded::new(State {
+                buffer: Buffer::with_room(room),
+                capacity,
+                reserved: 0,
+                senders_gone: false,
+                receivers_gone: false,
+            }),
+            capacity,
+            tally: Tally::new(),
+            senders: AtomicUsize::new(1),
+            receivers: AtomicUsize::new(1),
+        }
+    }
+
+    // ---- sending ----
+
+    #[inline]
+    pub(super) fn send(&self, message: T, deadline: Moment) -> Result<(), Unsent<T>> {
+        self.tally.count();
+        let mut held = self.guarded.hold();
+        let access = held.access();
+        if access.is_empty(RECEIVERS) && access.state.has_room() && !access.state.receivers_gone {
+            access.state.buffer.push(message);
+            return Ok(());
+        }
+        Exchange::send_slowly(held, message, deadline)
+    }
+
+    #[inline(never)]
+    fn send_slowly(held: Held<'_, T>, message: T, deadline: Moment) -> Result<(), Unsent<T>> {
+        let waited = held.wait(
+            deadline,
+            |access| match put(access, message) {
+                Err(Unsent::Full(message)) => Enter::Wait {
+                    queue: SENDERS,
+                    place: Place::Back,
+                    payload: Slot::Message(message),
+                },
+                done => Enter::Done(done),
+            },
+            // The message is its own still, or was taken: it is sent then, although the call unwinds.
+            |_, _, _| {},
+        );
+        match waited {
+            Waited::Done(done) => done,
+            Waited::Woken(Slot::Message(message)) => Err(Unsent::Disconnected(message)),
+            Waited::TimedOut(Slot::Message(message)) => Err(Unsent::Full(message)),
+            Waited::Woken(_) | Waited::TimedOut(_) => Ok(()),
+        }
+    }
+
+    #[inline]
+    pub(super) fn try_send(&self, message: T) -> Result<(), Unsent<T>> {
+        let done = self.guarded.with(|access| put(access, message));
+        if let Err(Unsent::Full(_)) = done {
+            self.tally.count_failure();
+        }
+        done
+    }
+
+    // ---- receiving ----
+
+    #[inline]
+    pub(super) fn recv(&self, deadline: Moment) -> Result<T, Unreceived> {
+        self.tally.count();
+        let mut held = self.guarded.hold();
+        let access = held.access();
+        if access.is_empty(SENDERS)
+            && let Some(message) = access.state.buffer.pop()
+        {
+            return Ok(message);
+        }
+        self.recv_slowly(held, deadline)
+    }
+
+    #[inline(never)]
+    fn recv_slowly<'a>(&'a self, mut held: Held<'a, T>, deadline: Moment) -> Result<T, Unreceived> {
+        loop {
+            let waited = held.wait(
+                deadline,
+                |access| match take(access) {
+                    Take::Message(message) => Enter::Done(Ok(message)),
+                    Take::Disconnected => Enter::Done(Err(Unreceived::Disconnected)),
+                    Take::Empty => wait_in(RECEIVERS),
+                    Take::Promised => wait_in(PROMISED),
+                },
+                pass_on,
+            );
+            if let Some(done) = received(waited) {
+                return done;
+            }
+            held = self.guarded.hold();
+        }
+    }
+
+    #[inline]
+    pub(super) fn try_recv(&self) -> Result<T, Unreceived> {
+        let taken = if self.capacity == 0 {
+            self.try_recv_from_sender()
+        } else {
+            self.guarded.with(|access| match take(access) {
+                Take::Message(message) => Ok(message),
+                Take::Disconnected => Err(Unreceived::Disconnected),
+                Take::Empty | Take::Promised => Err(Unreceived::Empty),
+            })
+        };
+        if let Err(Unreceived::Empty) = taken {
+            self.tally.count_failure();
+        }
+        taken
+    }
+
+    /// A late sender makes its message now: that is waited for.
+    fn try_recv_from_sender(&self) -> Result<T, Unreceived> {
+        let _mask = Mask::new();
+        loop {
+            let waited = self.guarded.wait(
+                Moment::NEVER,
+                |access| match take(access) {
+                    Take::Message(message) => Enter::Done(Ok(message)),
+                    Take::Disconnected => Enter::Done(Err(Unreceived::Disconnected)),
+                    Take::Empty => Enter::Done(Err(Unreceived::Empty)),
+                    Take::Promised => wait_in(PROMISED),
+                },
+                pass_on,
+            );
+            if let Some(done) = received(waited) {
+                return done;
+            }
+        }
+    }
+
+    // ---- what it is like ----
+
+    pub(super) fn len(&self) -> usize {
+        self.guarded.with(|access| access.state.buffer.len())
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.guarded.with(|access| !access.state.has_room())
+    }
+
+    /// `None`: there is no limit.
+    pub(super) fn capacity(&self) -> Option<usize> {
+        (self.capacity != usize::MAX).then_some(self.capacity)
+    }
+
+    // ---- its ends ----
+
+    pub(super) fn add_sender(&self) {
+        add(&self.senders);
+    }
+
+    pub(super) fn add_receiver(&self) {
+        add(&self.receivers);
+    }
+
+    pub(super) fn drop_sender(&self) {
+        if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.guarded.with(|access| {
+                access.state.senders_gone = true;
+                access.wake_all(RECEIVERS, |_| {});
+            });
+        }
+    }
+
+    pub(super) fn drop_receiver(&self) {
+        if self.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let unread = self.guarded.with(|access| {
+                access.state.receivers_gone = true;
+                access.wake_all(SENDERS, |_| {});
+                core::mem::replace(&mut access.state.buffer, Buffer::with_room(0))
+            });
+            // Outside the lock: messages are a user's.
+            drop(unread);
+        }
+    }
+}
+
+/// What a receiver's wait has come to. `None`: it has to look again.
+#[inline]
+fn received<T>(waited: Waited<Result<T, Unreceived>, Slot<T>>) -> Option<Result<T, Unreceived>> {
+    Some(match waited {
+        Waited::Done(done) => done,
+        Waited::Woken(Slot::Message(message)) => Ok(message),
+        Waited::Woken(Slot::Broken) => return None,
+        Waited::Woken(_) => Err(Unreceived::Disconnected),
+        Waited::TimedOut(_) => Err(Unreceived::Empty),
+    })
+}
+
+/// Law 8: as for `Arc`.
+fn add(count: &AtomicUsize) {
+    if count.fetch_add(1, Ordering::Relaxed) > usize::MAX / 2 {
+        process::abort();
+    }
+}
+
+fn wait_in<R, T>(queue: usize) -> Enter<R, Slot<T>> {
+    Enter::Wait {
+        queue,
+        place: Place::Back,
+        payload: Slot::Empty,
+    }
+}
+
+/// Hands a message to a receiver that waits, or to the buffer.
+#[inline]
+fn put<T>(access: &mut Access<'_, T>, message: T) -> Result<(), Unsent<T>> {
+    if access.state.receivers_gone {
+        return Err(Unsent::Disconnected(message));
+    }
+    let message = match hand_over(access, RECEIVERS, message) {
+        None => return Ok(()),
+        Some(message) => message,
+    };
+    if access.state.has_room() {
+        access.state.buffer.push(message);
+        Ok(())
+    } else {
+        Err(Unsent::Full(message))
+    }
+}
+
+/// Gives a message to the first in a queue of receivers; gives it back if there is none.
+#[inline]
+fn hand_over<T>(access: &mut Access<'_, T>, queue: usize, message: T) -> Option<T> {
+    let mut message = Some(message);
+    access.wake_next(queue, |slot| {
+        if let Some(message) = message.take() {
+            *slot = Slot::Message(message);
+        }
+    });
+    message
+}
+
+/// What a receiver finds.
+enum Take<T> {
+    Message(T),
+    /// It has to wait for one.
+    Empty,
+    /// A late sender was told to make one for it.
+    Promised,
+    Disconnected,
+}
+
+/// Takes a message from the buffer, or at a rendezvous from a sender.
+#[inline]
+fn take<T>(access: &mut Access<'_, T>) -> Take<T> {
+    if let Some(message) = access.state.buffer.pop() {
+        fill(access);
+        return Take::Message(message);
+    }
+    if access.state.capacity == 0
+        && let Some(taken) = take_from_sender(access)
+    {
+        return taken;
+    }
+    if access.state.senders_gone {
+        Take::Disconnected
+    } else {
+        Take::Empty
+    }
+}
+
+fn take_from_sender<T>(access: &mut Access<'_, T>) -> Option<Take<T>> {
+    access.wake_next(SENDERS, |slot| {
+        match core::mem::replace(slot, Slot::Empty) {
+            Slot::Message(message) => Take::Message(message),
+            _ => {
+                *slot = Slot::Reserved;
+                Take::Promised
+            }
+        }
+    })
+}
+
+/// There is room: for the message of the sender that waits longest.
+#[inline]
+fn fill<T>(access: &mut Access<'_, T>) {
+    while access.state.has_room() && !access.is_empty(SENDERS) {
+        access.wake_next_with(SENDERS, |state, slot| {
+            match core::mem::replace(slot, Slot::Empty) {
+                Slot::Message(message) => state.buffer.push(message),
+                _ => {
+                    *slot = Slot::Reserved;
+                    state.reserved += 1;
+                }
+            }
+        });
+    }
+}
+
+/// A receiver leaves: what it was given goes to the next.
+#[cold]
+fn pass_on<T>(access: &mut Access<'_, T>, slot: &mut Slot<T>, _left: Left) {
+    if let Slot::Message(message) = core::mem::replace(slot, Slot::Empty)
+        && let Some(message) = hand_over(access, RECEIVERS, message)
+    {
+        access.state.buffer.push_front(message);
+    }
+}

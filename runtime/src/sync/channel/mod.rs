@@ -1,0 +1,17 @@
+//! Channels of messages between coroutines and threads: any number of senders, any number of receivers.
+//!
+//! Names and meaning are those of the crate crossbeam-channel. A channel is [`bounded`] (a full one makes senders wait; with a capacity
+//! of 0 each message is handed from a sender to a receiver) or [`unbounded`]. Both ends can be cloned and shared; when one side's last
+//! is dropped the channel is *disconnected*: receivers still get what was sent, senders get their message back.
+
+mod buffer;
+mod error;
+mod exchange;
+mod receiver;
+mod sender;
+
+pub use error::{
+    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+};
+pub use receiver::{IntoIter, Iter, Receiver, TryIter};
+pub use sender::{Sender, bounded, unbounded};

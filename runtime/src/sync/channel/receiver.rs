@@ -1,0 +1,208 @@
+//! The receiving half.
+
+use core::fmt;
+use core::iter::FusedIterator;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::sync::channel::exchange::{Exchange, Unreceived};
+use crate::sync::channel::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::time::{self, Moment};
+
+/// The receiving half of a channel. Of several clones each message goes to one.
+pub struct Receiver<T> {
+    exchange: Arc<Exchange<T>>,
+}
+
+impl<T> core::panic::UnwindSafe for Receiver<T> {}
+impl<T> core::panic::RefUnwindSafe for Receiver<T> {}
+
+impl<T> Receiver<T> {
+    pub(super) fn new(exchange: Arc<Exchange<T>>) -> Receiver<T> {
+        Receiver { exchange }
+    }
+
+    /// Waits for a message.
+    ///
+    /// # Cancellation
+    /// A blocking call: it unwinds if the coroutine is cancelled, or a [`timeout`](crate::timeout) around it elapses. A message that comes
+    /// at that very moment goes to the next receiver, or stays in the channel.
+    ///
+    /// # Errors
+    /// If there is none, and no sender is left.
+    ///
+    /// # Panics
+    /// Inside [`no_park`](crate::no_park), if it would have to wait.
+    #[inline]
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.exchange.recv(Moment::NEVER).map_err(|_| RecvError)
+    }
+
+    /// Takes a message if there is one.
+    ///
+    /// # Errors
+    /// If there is none; the error tells whether a sender is left.
+    #[inline]
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.exchange
+            .try_recv()
+            .map_err(|unreceived| match unreceived {
+                Unreceived::Empty => TryRecvError::Empty,
+                Unreceived::Disconnected => TryRecvError::Disconnected,
+            })
+    }
+
+    /// [`recv`](Receiver::recv) that waits for `timeout` at most.
+    ///
+    /// # Cancellation
+    /// As [`recv`](Receiver::recv).
+    ///
+    /// # Errors
+    /// If no message came in time, or there is none and no sender is left.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.recv_until(time::moment().after(timeout))
+    }
+
+    /// [`recv`](Receiver::recv) that waits until `deadline` at most.
+    ///
+    /// # Cancellation
+    /// As [`recv`](Receiver::recv).
+    ///
+    /// # Errors
+    /// If no message came in time, or there is none and no sender is left.
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        self.recv_until(Moment::from(deadline))
+    }
+
+    fn recv_until(&self, deadline: Moment) -> Result<T, RecvTimeoutError> {
+        self.exchange
+            .recv(deadline)
+            .map_err(|unreceived| match unreceived {
+                Unreceived::Empty => RecvTimeoutError::Timeout,
+                Unreceived::Disconnected => RecvTimeoutError::Disconnected,
+            })
+    }
+
+    /// Whether no message lies in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is no room in it. Always so for a rendezvous.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.exchange.is_full()
+    }
+
+    /// The messages in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.exchange.len()
+    }
+
+    /// The most messages that it holds; `None` without a limit.
+    #[must_use]
+    pub fn capacity(&self) -> Option<usize> {
+        self.exchange.capacity()
+    }
+
+    /// Whether both receive from the same channel.
+    #[must_use]
+    pub fn same_channel(&self, other: &Receiver<T>) -> bool {
+        Arc::ptr_eq(&self.exchange, &other.exchange)
+    }
+
+    /// The messages, one after another as they come, until no sender is left. Its `next` waits as [`recv`](Receiver::recv) does.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { receiver: self }
+    }
+
+    /// The messages that are there, without waiting for more.
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter { receiver: self }
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Receiver<T> {
+        self.exchange.add_receiver();
+        Receiver::new(self.exchange.clone())
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.exchange.drop_receiver();
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("Receiver { .. }")
+    }
+}
+
+/// [`Receiver::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+/// [`Receiver::try_iter`].
+#[derive(Debug)]
+pub struct TryIter<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+/// The messages of a receiver that it owns, as [`Receiver::iter`] gives them.
+#[derive(Debug)]
+pub struct IntoIter<T> {
+    receiver: Receiver<T>,
+}
+
+impl<T> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+impl<T> FusedIterator for Iter<'_, T> {}
+
+impl<T> Iterator for TryIter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+impl<T> Iterator for IntoIter<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+impl<T> FusedIterator for IntoIter<T> {}
+
+impl<'a, T> IntoIterator for &'a Receiver<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T> IntoIterator for Receiver<T> {
+    type Item = T;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter { receiver: self }
+    }
+}
