@@ -71,6 +71,10 @@ impl RawSemaphore {
         self.word.load(Ordering::Acquire) & CLOSED != 0
     }
 
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & WAITING != 0
+    }
+
     #[inline]
     pub(crate) fn try_acquire(&self, wanted: usize) -> Result<(), Refusal> {
         // Acquire: what was done before a close.

@@ -462,6 +462,7 @@ impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Semaphore")
             .field("permits", &self.available_permits())
+            .field("waiting", &self.raw.is_waited_for())
             .field("closed", &self.is_closed())
             .finish_non_exhaustive()
     }
