@@ -234,7 +234,7 @@ fn a_large_request_that_is_cancelled_lets_the_next_go() {
 /// Hangs on: `leave` granting after it has put back.
 #[test]
 fn what_a_cancelled_waiter_was_granted_goes_to_the_next() {
-    check(3, || {
+    check(2, || {
         let semaphore = semaphore(0);
         let record = Record::coroutine();
         let giver = with(&semaphore, {
