@@ -10,6 +10,7 @@ use withy::CancelToken;
 use withy::net::{Duplex, TcpListener, TcpStream, duplex};
 use withy::signal::{self, Signal, Signals};
 use withy::sync::{Condvar, Mutex, MutexGuard, RwLock};
+use withy::sync::{Barrier, Notify, Parker, Semaphore, WaitGroup};
 
 use crate::rig::until;
 use crate::support::sockets::{narrow_pair, pair};
@@ -81,6 +82,21 @@ fn waits() -> Vec<Row> {
         in_coroutines(row("blocking", || queued(withy::spawn_blocking, || withy::blocking(|| ())))),
         in_coroutines(row("compute", || queued(|job| withy::spawn(|| withy::compute(job)), || withy::compute(|| ())))),
         like("blocking", "net::TcpListener::bind"),
+        row("sync::Barrier::wait", barrier),
+        row("sync::Notified::wait", || notify(|event| event.notified().wait())),
+        row("sync::Notified::wait_timeout", || notify(|event| _ = event.notified().wait_timeout(AGES))),
+        row("sync::Notify::wait", || notify(|event| event.wait())),
+        row("sync::Notify::wait_timeout", || notify(|event| _ = event.wait_timeout(Duration::MAX))),
+        row("sync::Parker::park", || parker(|parker| parker.park())),
+        row("sync::Parker::park_deadline", || parker(|parker| parker.park_deadline(Instant::now() + AGES))),
+        row("sync::Parker::park_timeout", || parker(|parker| parker.park_timeout(AGES))),
+        row("sync::Semaphore::acquire", || semaphore(0, |semaphore| drop(semaphore.acquire()))),
+        row("sync::Semaphore::acquire_many", || semaphore(2, |semaphore| drop(semaphore.acquire_many(3)))),
+        row("sync::Semaphore::acquire_many_owned", || semaphore(2, |semaphore| drop(semaphore.acquire_many_owned(3)))),
+        row("sync::Semaphore::acquire_many_timeout", || semaphore(2, |semaphore| drop(semaphore.acquire_many_timeout(3, AGES)))),
+        row("sync::Semaphore::acquire_owned", || semaphore(0, |semaphore| drop(semaphore.acquire_owned()))),
+        row("sync::Semaphore::acquire_timeout", || semaphore(0, |semaphore| drop(semaphore.acquire_timeout(AGES)))),
+        row("sync::WaitGroup::wait", wait_group),
         row("net::signal::ctrl_c", || forever(|| drop(signal::ctrl_c()))),
         row("net::signal::Signals::wait", || forever(|| drop(rare_signal().wait()))),
         row("net::signal::Iter::next", || forever(|| drop(rare_signal().iter().next()))),
@@ -426,6 +442,76 @@ fn duplex_write(write: fn(&mut Duplex) -> std::io::Result<usize>) -> Call {
             peer.read_to_end(&mut all).expect("the other end is closed");
             assert_eq!(all.len(), written.load(Ordering::SeqCst));
         }),
+    }
+}
+
+/// Whoever has left is not counted: two others wait for each other.
+fn barrier() -> Call {
+    let barrier = Arc::new(Barrier::new(2));
+    Call {
+        wait: Box::new({
+            let barrier = barrier.clone();
+            move || drop(barrier.wait())
+        }),
+        after: Box::new(move || {
+            let other = std::thread::spawn({
+                let barrier = barrier.clone();
+                move || barrier.wait().is_leader()
+            });
+            assert!(barrier.wait().is_leader() != other.join().unwrap());
+        }),
+    }
+}
+
+/// A notification that comes later is kept.
+fn notify(wait: fn(&Notify)) -> Call {
+    let event = Arc::new(Notify::new());
+    Call {
+        wait: Box::new({
+            let event = event.clone();
+            move || wait(&event)
+        }),
+        after: Box::new(move || {
+            assert!(!event.wait_timeout(Duration::ZERO));
+            event.notify_one();
+            assert!(event.wait_timeout(Duration::ZERO));
+        }),
+    }
+}
+
+/// The parker is gone: what gives it its token says nothing.
+fn parker(wait: fn(&Parker)) -> Call {
+    let parker = Parker::new();
+    let unparker = parker.unparker().clone();
+    Call {
+        wait: Box::new(move || wait(&parker)),
+        after: Box::new(move || unparker.unpark()),
+    }
+}
+
+/// All permits are there, and nobody is in their way.
+fn semaphore(permits: usize, wait: fn(&Arc<Semaphore>)) -> Call {
+    let semaphore = Arc::new(Semaphore::new(permits));
+    Call {
+        wait: Box::new({
+            let semaphore = semaphore.clone();
+            move || wait(&semaphore)
+        }),
+        after: Box::new(move || {
+            assert_eq!(semaphore.available_permits(), permits);
+            semaphore.add_permits(1);
+            assert!(semaphore.try_acquire_many(permits + 1).is_ok());
+        }),
+    }
+}
+
+/// The others are not waited for, and wait for nobody who has left.
+fn wait_group() -> Call {
+    let group = WaitGroup::new();
+    let member = group.clone();
+    Call {
+        wait: Box::new(move || member.wait()),
+        after: Box::new(move || group.wait()),
     }
 }
 

@@ -5,17 +5,30 @@
 
 pub mod channel;
 mod condvar;
+mod barrier;
 mod lock;
 mod mutex;
+mod notify;
+mod parker;
+mod permit;
 mod poison;
 mod raw_mutex;
 mod raw_rwlock;
 mod rwlock;
+mod raw_semaphore;
+mod semaphore;
 mod tally;
+mod wait_group;
 pub(crate) mod waiters;
 
 pub use condvar::{Condvar, WaitTimeoutResult};
+pub use barrier::{Barrier, BarrierWaitResult};
 pub use mutex::{Mutex, MutexGuard};
+pub use notify::{Notified, Notify};
+pub use parker::{Parker, Unparker};
+pub use permit::{OwnedPermit, Permit};
 pub use poison::{LockResult, PoisonError, TryLockError, TryLockResult};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{Closed, Semaphore, TryAcquireError};
 pub(crate) use tally::charge_each_use;
+pub use wait_group::WaitGroup;
