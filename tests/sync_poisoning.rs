@@ -115,7 +115,7 @@ fn a_panic_poisons_what_is_held() {
                     withy::sleep(Duration::from_micros(10));
                     panic!("held");
                 };
-                catch_unwind(AssertUnwindSafe(held)).map(|()| ()).is_err()
+                catch_unwind(AssertUnwindSafe(held)).is_err()
             }
         });
         assert!(holder.join());
@@ -445,6 +445,7 @@ fn locals_are_dropped_after_the_unwinding() {
 /// The same cases for std's locks and ours: which of them poison?
 macro_rules! outcomes {
     ($name:ident, $sync:path) => {
+        #[allow(clippy::too_many_lines, reason = "a list")]
         fn $name() -> Vec<(&'static str, bool)> {
             use $sync::{LazyLock, Mutex, Once, OnceLock};
             fn caught(f: impl FnOnce()) {

@@ -5,6 +5,14 @@
 //! `atomic::Atomic`.
 
 #![allow(deprecated, reason = "std has them too")]
+#![allow(
+    clippy::declare_interior_mutable_const,
+    clippy::borrow_interior_mutable_const,
+    clippy::needless_late_init,
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    reason = "it is a list of what compiles"
+)]
 
 use std::fmt::{Debug, Display};
 use std::panic::{RefUnwindSafe, UnwindSafe};
