@@ -12,7 +12,7 @@ use std::time::Duration;
 use rig::{Drops, each_runtime, stress_rounds, text_of, until};
 use support::{Case, LIMIT, matrix, within};
 use withy::sync::{LazyLock, Once, OnceLock};
-use withy::{CancelToken, Cancelled};
+use withy::{CancelToken, Cancelled, JoinHandle};
 
 /// What a test and its callers share.
 #[derive(Default)]
@@ -157,7 +157,10 @@ fn a_panic_poisons_a_once() {
                     catch_unwind(AssertUnwindSafe(|| match number {
                         0 => once.call_once(|| unreachable!("poisoned")),
                         1 => once.wait(),
-                        2 => once.wait_force(),
+                        2 => {
+                            once.wait_force();
+                            assert!(once.is_completed());
+                        }
                         _ => {
                             shared.until_begun(2);
                             shared.until_waiting(4);
@@ -264,6 +267,12 @@ fn a_panic_poisons_a_lazy_lock() {
         assert!(LazyLock::get_mut(&mut lazy).is_none());
         let again = catch_unwind(AssertUnwindSafe(|| *LazyLock::force_mut(&mut lazy)));
         assert_eq!(text_of(&*again.unwrap_err()), poisoned);
+        let mut lazy: LazyLock<u8> = LazyLock::new(|| resume_unwind(Box::new("exclusively")));
+        let first = catch_unwind(AssertUnwindSafe(|| *LazyLock::force_mut(&mut lazy)));
+        assert_eq!(text_of(&*first.unwrap_err()), "exclusively");
+        assert!(LazyLock::get(&lazy).is_none());
+        let again = catch_unwind(AssertUnwindSafe(|| *lazy));
+        assert_eq!(text_of(&*again.unwrap_err()), poisoned);
     });
 }
 
@@ -338,32 +347,35 @@ fn an_interrupted_repair_leaves_the_poison() {
 #[test]
 fn a_successor_that_is_cancelled_passes_its_turn_on() {
     each_runtime("a turn that is passed on", |runtime, label| {
-        let shared = Arc::new(Shared::default());
-        let start = || {
-            let shared = shared.clone();
-            runtime.spawn(move || {
-                shared.announce();
-                *shared.cell.get_or_init(|| shared.initialise())
-            })
-        };
-        let first = start();
-        shared.until_begun(1);
-        // In this order.
-        let second = start();
-        shared.until_waiting(2);
-        let third = start();
-        shared.until_waiting(3);
-        // With one worker the first unwinds, and wakes the second, which is cancelled by then.
-        let [first, second] = runtime.run(move || {
-            first.cancel();
-            second.cancel();
-            [first.join(), second.join()]
-        });
-        assert!(first.unwrap_err().is::<Cancelled>(), "{label}");
-        assert!(second.unwrap_err().is::<Cancelled>(), "{label}");
-        shared.release();
-        let value = third.join().unwrap();
-        assert!(value == 2 || value == 3, "{label}");
+        for in_order in [true, false] {
+            let shared = Arc::new(Shared::default());
+            let start = |before| {
+                shared.until_waiting(before);
+                let shared = shared.clone();
+                runtime.spawn(move || {
+                    shared.announce();
+                    *shared.cell.get_or_init(|| shared.initialise())
+                })
+            };
+            let first = start(0);
+            shared.until_begun(1);
+            let (second, third) = (start(1), start(2));
+            shared.until_waiting(3);
+            // With one worker, and in one of the two orders, the first unwinds and wakes the second, which is cancelled by then.
+            let ended = runtime.run(move || {
+                match in_order {
+                    true => [&first, &second].map(JoinHandle::cancel),
+                    false => [&second, &first].map(JoinHandle::cancel),
+                };
+                [first.join(), second.join()]
+            });
+            for ended in ended {
+                assert!(ended.unwrap_err().is::<Cancelled>(), "{label}");
+            }
+            shared.release();
+            let value = third.join().unwrap();
+            assert!(value == 2 || value == 3, "{label}");
+        }
     });
 }
 

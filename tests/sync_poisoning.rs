@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rig::{each_runtime, text_of, until};
 use support::{LIMIT, matrix, within};
-use withy::sync::{Mutex, MutexGuard, TryLockError};
+use withy::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use withy::{CancelToken, Cancelled, JoinHandle};
 
 /// Runs its closure when dropped.
@@ -229,7 +229,7 @@ fn neighbours(worker: usize, end: End) -> Neighbours {
         move || {
             OnDrop(move || {
                 waiting.set();
-                *lock.lock().unwrap() += 10;
+                *lock.lock().unwrap_or_else(PoisonError::into_inner) += 10;
             })
         }
     });
@@ -368,7 +368,7 @@ fn locks_in_destructors_are_not_poisoned() {
                         let lock = lock.clone();
                         unwinding(number % runtime.workers(), end, move || {
                             OnDrop(move || {
-                                let mut guard = lock.lock().unwrap();
+                                let mut guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
                                 withy::sleep(Duration::from_micros(20));
                                 *guard += 1;
                             })
@@ -482,7 +482,7 @@ macro_rules! outcomes {
                 });
             });
             of("a guard made in a destructor", &|lock| {
-                let _locks = OnDrop(|| *lock.lock().unwrap() += 1);
+                let _locks = OnDrop(|| drop(lock.lock()));
                 panic!("6");
             });
             of("a guard in a destructor, and a panic there", &|lock| {
@@ -572,7 +572,9 @@ fn stress_unwinding_holders_leave_every_lock_free() {
                     let (locks, taken) = (locks.clone(), taken.clone());
                     let end = ENDS[number % 3];
                     let take = move |number: usize| {
-                        let mut guard = locks[number % 3].lock().unwrap_or_else(|e| e.into_inner());
+                        let mut guard = locks[number % 3]
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner);
                         withy::sleep(Duration::from_micros(number as u64));
                         *guard += 1;
                         taken.fetch_add(1, Ordering::SeqCst);
