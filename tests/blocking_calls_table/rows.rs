@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use withy::CancelToken;
@@ -11,6 +12,7 @@ use withy::net::{Duplex, TcpListener, TcpStream, duplex};
 use withy::signal::{self, Signal, Signals};
 use withy::sync::{Condvar, Mutex, MutexGuard, RwLock};
 use withy::sync::{Barrier, Notify, Parker, Semaphore, WaitGroup};
+use withy::sync::{LazyLock, Once, OnceLock};
 
 use crate::rig::until;
 use crate::support::sockets::{narrow_pair, pair};
@@ -65,6 +67,15 @@ fn waits() -> Vec<Row> {
         row("sync::RwLock::read", || rwlock(|lock| drop(lock.read()))),
         row("sync::RwLock::write", || rwlock(|lock| drop(lock.write()))),
         row("block_on", || forever(|| withy::block_on(std::future::pending()))),
+        row("sync::LazyLock::deref", || lazy_lock(|lazy| assert_eq!(**lazy, 7))),
+        row("sync::LazyLock::force", || lazy_lock(|lazy| assert_eq!(*Lazy::force(lazy), 7))),
+        row("sync::Once::call_once", || once(|once| once.call_once(|| ()))),
+        row("sync::Once::call_once_force", || once(|once| once.call_once_force(|_| ()))),
+        row("sync::Once::wait", || once(Once::wait)),
+        row("sync::Once::wait_force", || once(Once::wait_force)),
+        row("sync::OnceLock::get_or_init", || once_lock(|cell| _ = cell.get_or_init(|| 8))),
+        row("sync::OnceLock::set", || once_lock(|cell| _ = cell.set(8))),
+        row("sync::OnceLock::wait", || once_lock(|cell| _ = cell.wait())),
         row("net::TcpListener::accept", || accept(|listener| drop(listener.accept()))),
         row("net::Incoming::next", || accept(|listener| drop(listener.incoming().next()))),
         row("net::TcpStream::connect", || connect(|addr| drop(TcpStream::connect(addr)))),
@@ -518,4 +529,73 @@ fn wait_group() -> Call {
 /// One that nobody sends.
 fn rare_signal() -> Signals {
     Signals::new([Signal::USER2]).expect("it can be waited for")
+}
+
+type Part = Box<dyn FnOnce() + Send>;
+
+/// `make` is given an initialiser that runs until the wait is over, and gives who runs it, who waits, and what holds in the end.
+fn initialised(make: impl FnOnce(Part) -> [Part; 3]) -> Call {
+    let (starts, started) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let [first, wait, check] = make(Box::new(move || {
+        starts.send(()).expect("the row waits for it");
+        let _ = released.recv();
+    }));
+    let first = std::thread::spawn(first);
+    started.recv().expect("the initialiser runs");
+    Call {
+        wait,
+        after: Box::new(move || {
+            drop(release);
+            first.join().expect("it is not interrupted");
+            check();
+        }),
+    }
+}
+
+fn once(wait: fn(&Once)) -> Call {
+    initialised(|initialiser| {
+        let [first, waiting, last] = copies(Once::new());
+        [
+            Box::new(move || first.call_once(initialiser)),
+            Box::new(move || wait(&waiting)),
+            Box::new(move || assert!(last.is_completed())),
+        ]
+    })
+}
+
+fn once_lock(wait: fn(&OnceLock<u8>)) -> Call {
+    initialised(|initialiser| {
+        let [first, waiting, last] = copies(OnceLock::new());
+        let make = move || {
+            initialiser();
+            7
+        };
+        [
+            Box::new(move || _ = first.get_or_init(make)),
+            Box::new(move || wait(&waiting)),
+            Box::new(move || assert_eq!(last.get(), Some(&7))),
+        ]
+    })
+}
+
+type Lazy = LazyLock<u8, Box<dyn FnOnce() -> u8 + Send>>;
+
+fn lazy_lock(wait: fn(&Lazy)) -> Call {
+    initialised(|initialiser| {
+        let [first, waiting, last] = copies(Lazy::new(Box::new(move || {
+            initialiser();
+            7
+        })));
+        [
+            Box::new(move || _ = Lazy::force(&first)),
+            Box::new(move || wait(&waiting)),
+            Box::new(move || assert_eq!(Lazy::get(&last), Some(&7))),
+        ]
+    })
+}
+
+fn copies<T>(shared: T) -> [Arc<T>; 3] {
+    let shared = Arc::new(shared);
+    [shared.clone(), shared.clone(), shared]
 }
