@@ -63,6 +63,7 @@ fn waits() -> Vec<Row> {
         row("sync::Condvar::wait_while", || condvar(|changed, guard| drop(changed.wait_while(guard, |_| true)))),
         row("sync::RwLock::read", || rwlock(|lock| drop(lock.read()))),
         row("sync::RwLock::write", || rwlock(|lock| drop(lock.write()))),
+        row("block_on", || forever(|| withy::block_on(std::future::pending()))),
         row("net::TcpListener::accept", || accept(|listener| drop(listener.accept()))),
         row("net::Incoming::next", || accept(|listener| drop(listener.incoming().next()))),
         row("net::TcpStream::connect", || connect(|addr| drop(TcpStream::connect(addr)))),

@@ -1,6 +1,8 @@
 //! What a coroutine keeps at the root of its own stack while it lives: so its record, of which a parked million has a
 //! million, does not grow.
 
+use core::cell::Cell;
+
 use crate::context;
 use crate::task::interrupt::Interrupts;
 use crate::task::local::Locals;
@@ -11,6 +13,8 @@ pub(crate) struct Root {
     pub(crate) interrupts: Interrupts,
     pub(crate) timer: Timer,
     pub(crate) locals: Locals,
+    /// Depth of `block_on` calls.
+    pub(crate) block_ons: Cell<u32>,
 }
 
 impl Root {
@@ -22,6 +26,7 @@ impl Root {
             interrupts,
             timer: Timer::new(),
             locals: Locals::new(),
+            block_ons: Cell::new(0),
         }
     }
 
