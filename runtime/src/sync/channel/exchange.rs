@@ -32,7 +32,7 @@ pub(super) const SENDERS: usize = 1;
 pub(super) const PROMISED: usize = 2;
 const QUEUES: usize = 3;
 
-pub(super) struct Exchange<T> {
+pub(in crate::sync) struct Exchange<T> {
     pub(super) guarded: Guarded<State<T>, Slot<T>, QUEUES>,
     /// As in the state; it does not change.
     capacity: usize,

@@ -9,9 +9,15 @@ mod error;
 mod exchange;
 mod receiver;
 mod sender;
+mod timed;
 
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
+#[expect(unused_imports, reason = "for select")]
+pub(in crate::sync) use receiver::Flavor;
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::{Sender, bounded, unbounded};
+#[expect(unused_imports, reason = "for select")]
+pub(in crate::sync) use timed::Timed;
+pub use timed::{after, at, never, tick};
