@@ -269,14 +269,14 @@ fn waiting_behind(access: &Access<'_, (), Waiter>) -> u32 {
 }
 
 /// A caller that may have been woken in vain.
-struct Loser {
-    woken: bool,
+pub(super) struct Loser {
+    pub(super) woken: bool,
     losses: u32,
     since: Option<Moment>,
 }
 
 impl Loser {
-    fn new() -> Loser {
+    pub(super) fn new() -> Loser {
         Loser {
             woken: false,
             losses: 0,
@@ -285,7 +285,7 @@ impl Loser {
     }
 
     /// Whether it shall be given the lock, if it does not get it now.
-    fn starves(&mut self) -> bool {
+    pub(super) fn starves(&mut self) -> bool {
         if !self.woken {
             return false;
         }
