@@ -4,13 +4,18 @@
 //! it; the others as you need them.
 
 pub mod channel;
+mod condvar;
 mod lock;
 mod mutex;
 mod poison;
 mod raw_mutex;
+mod raw_rwlock;
+mod rwlock;
 mod tally;
 pub(crate) mod waiters;
 
+pub use condvar::{Condvar, WaitTimeoutResult};
 pub use mutex::{Mutex, MutexGuard};
 pub use poison::{LockResult, PoisonError, TryLockError, TryLockResult};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub(crate) use tally::charge_each_use;

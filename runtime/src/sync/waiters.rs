@@ -183,6 +183,18 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
         enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
+        self.wait_and(deadline, enter, || {}, leave)
+    }
+
+    /// The same. `queued` is run when it is in a queue, after the lock is free and before it is parked: somebody may wake it already.
+    #[inline]
+    pub(crate) fn wait_and<R>(
+        &self,
+        deadline: Moment,
+        enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        queued: impl FnOnce(),
+        leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
+    ) -> Waited<R, P> {
         let mut held = Held::new(self);
         let (queue, place, payload) = match enter(&mut held.access()) {
             Enter::Done(value) => return Waited::Done(value),
@@ -192,7 +204,8 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
                 payload,
             } => (queue, place, payload),
         };
-        self.wait_queued(held, (queue, place), Node::new(payload), deadline, leave)
+        let node = Node::new(payload);
+        self.wait_queued(held, (queue, place), node, deadline, queued, leave)
     }
 
     #[inline(never)]
@@ -202,6 +215,7 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
         (queue, place): (usize, Place),
         node: Node<P>,
         deadline: Moment,
+        queued: impl FnOnce(),
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
         let mut seat = Seat {
@@ -212,6 +226,7 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
         // SAFETY: the seat keeps the node here until it is out of the queue, also when this unwinds.
         unsafe { held.access().link(seat.node, queue, place) };
         drop(held);
+        queued();
         let timed_out = loop {
             let passed = park::park(deadline);
             if seat.node.is_woken() {
