@@ -21,9 +21,9 @@
 //! A lock that is free is anyone's: whoever runs takes it, and goes on without a switch. The waiter that was woken may find it taken again. One that
 //! has lost for [`PATIENCE`], or [`LOSSES_MAX`] times, is given the lock by the next unlock (promise 42).
 
-use core::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::atomic::{AtomicU32, Ordering, spin_loop};
 use crate::context;
 use crate::sync::waiters::{Access, Enter, Guarded, Left, Place, Waited};
 use crate::time::{self, Moment};
@@ -132,7 +132,7 @@ impl RawMutex {
             if word & WAITING != 0 {
                 return false;
             }
-            core::hint::spin_loop();
+            spin_loop();
         }
         false
     }

@@ -40,10 +40,10 @@
 //! A waiter of a `select` has a node in each of several queues, and one [`Choice`] for them all. Whoever takes such a
 //! node out has to claim the choice, by one exchange; if another was first the node is passed over, as if it were not there.
 
-use core::cell::{Cell, UnsafeCell};
+use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 
-use crate::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::atomic::{AtomicU32, AtomicUsize, Cell, Ordering, spin_loop};
 use crate::sync::lock::SpinLock;
 use crate::task::park::{self, Waiting, Wake};
 use crate::time::Moment;
@@ -431,6 +431,8 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
     /// The node stays where it is until it has been taken out, or `unlink_queued` has.
     unsafe fn link(&mut self, node: &Node<P>, queue: usize, place: Place) {
         node.queue.set(queue);
+        // Relaxed: the lock hands it on.
+        node.stage.store(QUEUED, Ordering::Relaxed);
         self.queues[queue].link(node, place);
     }
 
@@ -468,7 +470,7 @@ impl<P> Node<P> {
             // Acquire: the payload, and TAKEN by way of the notification.
             match self.stage.load(Ordering::Acquire) {
                 WOKEN => return true,
-                TAKEN => core::hint::spin_loop(),
+                TAKEN => spin_loop(),
                 _ => return false,
             }
         }

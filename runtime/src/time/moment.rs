@@ -16,7 +16,7 @@ impl Moment {
     pub(crate) const NEVER: Moment = Moment(u64::MAX);
 
     #[inline]
-    pub(crate) fn from_ns(ns: u64) -> Moment {
+    pub(crate) const fn from_ns(ns: u64) -> Moment {
         Moment(ns)
     }
 
