@@ -89,22 +89,131 @@ impl Counted {
     }
 }
 
+/// The body of a thread of a model.
+fn start<T: 'static>(f: impl FnOnce() -> T + 'static) -> thread::JoinHandle<T> {
+    thread::spawn(f)
+}
+
+/// A coroutine that does nothing but lock it, `times` times.
+fn locker(counted: &Counted, times: u32) -> Result<(), Cancelled> {
+    coroutine(&Record::coroutine(), || {
+        for _ in 0..times {
+            counted.lock_and_count();
+        }
+    })
+}
+
 /// Three coroutines lock: none is forgotten, and one at a time holds the lock.
+///
+/// Hangs on: WAITING being set in the exchange that sees LOCKED; the holder's unlock seeing it; the next competitor clearing
+/// WOKEN; what lock and unlock acquire and release.
 #[test]
 fn one_at_a_time_holds_it_and_no_waiter_is_forgotten() {
-    check(2, || {
+    check(3, || {
         let counted = Counted::new();
         let others = [(), ()].map(|()| {
             let counted = counted.clone();
-            thread::spawn(move || coroutine(&Record::coroutine(), || counted.lock_and_count()))
+            start(move || locker(&counted, 1))
         });
-        assert_eq!(
-            coroutine(&Record::coroutine(), || counted.lock_and_count()),
-            Ok(())
-        );
+        assert_eq!(locker(&counted, 1), Ok(()));
         for other in others {
             assert_eq!(other.join().unwrap(), Ok(()));
         }
         counted.assert_sections(3);
     });
+}
+
+/// A coroutine locks again and again past a plain thread and a coroutine that wait.
+#[test]
+fn nobody_is_forgotten_when_the_lock_is_taken_again_and_again() {
+    check(2, || {
+        let counted = Counted::new();
+        let again = counted.clone();
+        let again = start(move || locker(&again, 3));
+        let waiter = counted.clone();
+        let waiter = start(move || locker(&waiter, 1));
+        plain_thread(&Record::plain_thread(), || counted.lock_and_count());
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+        assert_eq!(again.join().unwrap(), Ok(()));
+        counted.assert_sections(5);
+    });
+}
+
+/// The same, and whoever has lost once is handed the lock.
+///
+/// Hangs on: STARVING being set with WAITING in the exchange that sees LOCKED, a starving waiter's place at the front, LOCKED
+/// staying set when the lock is handed over, and what the one to whom it is handed acquires.
+#[test]
+fn a_starving_waiter_is_handed_the_lock() {
+    check(2, || {
+        at_the_end_of_time();
+        let counted = Counted::new();
+        let again = counted.clone();
+        let again = start(move || locker(&again, 3));
+        let waiter = counted.clone();
+        let waiter = start(move || locker(&waiter, 1));
+        assert_eq!(locker(&counted, 1), Ok(()));
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+        assert_eq!(again.join().unwrap(), Ok(()));
+        counted.assert_sections(5);
+    });
+}
+
+/// One tries while others hold it, unlock it, and wait for it: it is in vain, or the lock is its own.
+#[test]
+fn a_try_has_the_lock_or_not() {
+    check(2, || {
+        at_the_end_of_time();
+        let counted = Counted::new();
+        let others = [(), ()].map(|()| {
+            let counted = counted.clone();
+            start(move || locker(&counted, 1))
+        });
+        let mut tries = 0;
+        for _ in 0..2 {
+            if counted.lock.try_lock() {
+                counted.count();
+                counted.lock.unlock();
+                tries += 1;
+            }
+        }
+        for other in others {
+            assert_eq!(other.join().unwrap(), Ok(()));
+        }
+        counted.assert_sections(2 + tries);
+    });
+}
+
+/// A waiter is cancelled: in the queue, woken to compete, competing; another one waits, too, and gets the lock.
+fn a_waiter_is_cancelled(starving: bool, again: u32) {
+    check(2, move || {
+        if starving {
+            at_the_end_of_time();
+        }
+        let counted = Counted::new();
+        let holder = counted.clone();
+        let holder = start(move || locker(&holder, again));
+        let (victim, record) = (counted.clone(), Record::coroutine());
+        let cancelled = record.clone();
+        let victim = start(move || coroutine(&record, || victim.lock_and_count()));
+        let canceller = start(move || cancelled.cancel());
+        assert_eq!(locker(&counted, 1), Ok(()));
+        assert_eq!(holder.join().unwrap(), Ok(()));
+        canceller.join().unwrap();
+        let got = victim.join().unwrap().is_ok();
+        counted.assert_sections(1 + again + u32::from(got));
+    });
+}
+
+/// Hangs on: whoever was woken to compete and unwinds clearing WOKEN, or waking the next; WAITING being cleared by the last one
+/// that leaves.
+#[test]
+fn a_cancelled_waiter_forgets_nobody() {
+    a_waiter_is_cancelled(false, 1);
+}
+
+/// Hangs on: STARVING being cleared by the starving one that leaves; whoever was handed the lock and unwinds passing it on.
+#[test]
+fn a_cancelled_waiter_passes_on_the_lock_that_it_was_handed() {
+    a_waiter_is_cancelled(true, 2);
 }

@@ -238,7 +238,7 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
         };
         seat.leave = None;
         drop(seat);
-        let payload = node.payload.into_inner();
+        let payload = node.into_payload();
         if timed_out {
             Waited::TimedOut(payload)
         } else {
@@ -428,8 +428,9 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
     }
 
     /// # Safety
-    /// The node stays where it is until it has been taken out, or `unlink_queued` has.
-    unsafe fn link(&mut self, node: &Node<P>, queue: usize, place: Place) {
+    /// * The node is in no queue, and stays where it is until `unlink_queued` says that it is out of this one.
+    /// * If it is TAKEN meanwhile, also until it is WOKEN; so does its waiter's record.
+    pub(crate) unsafe fn link(&mut self, node: &Node<P>, queue: usize, place: Place) {
         node.queue.set(queue);
         // Relaxed: the lock hands it on.
         node.stage.store(QUEUED, Ordering::Relaxed);
@@ -440,7 +441,7 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
     ///
     /// # Safety
     /// It was linked in these queues.
-    unsafe fn unlink_queued(&mut self, node: &Node<P>) -> bool {
+    pub(crate) unsafe fn unlink_queued(&mut self, node: &Node<P>) -> bool {
         // Relaxed: stages change under the lock.
         let queued = node.stage.load(Ordering::Relaxed) == QUEUED;
         if queued {
@@ -452,20 +453,39 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
 
 impl<P> Node<P> {
     fn new(payload: P) -> Node<P> {
+        Node::with_arm(payload, None)
+    }
+
+    /// One of a select's nodes.
+    ///
+    /// # Safety
+    /// The choice outlives the node's time in a queue.
+    #[allow(dead_code, reason = "for select")]
+    pub(crate) unsafe fn of_select(payload: P, choice: &Choice, number: usize) -> Node<P> {
+        let choice = NonNull::from(choice);
+        Node::with_arm(payload, Some(Arm { choice, number }))
+    }
+
+    fn with_arm(payload: P, choice: Option<Arm>) -> Node<P> {
         Node {
             prev: Cell::new(None),
             next: Cell::new(None),
             queue: Cell::new(0),
             stage: AtomicU32::new(QUEUED),
             who: Cell::new(Some(Waiting::new())),
-            choice: None,
+            choice,
             payload: UnsafeCell::new(payload),
         }
     }
 
+    /// The payload, when the node is in no queue any more.
+    pub(crate) fn into_payload(self) -> P {
+        self.payload.into_inner()
+    }
+
     /// The waiter: whether it was woken. The payload is its own again then.
     #[inline]
-    fn is_woken(&self) -> bool {
+    pub(crate) fn is_woken(&self) -> bool {
         loop {
             // Acquire: the payload, and TAKEN by way of the notification.
             match self.stage.load(Ordering::Acquire) {
@@ -535,9 +555,15 @@ impl Arm {
 impl Choice {
     const OPEN: usize = 0;
 
-    #[expect(dead_code, reason = "for select")]
+    #[allow(dead_code, reason = "for select")]
     pub(crate) fn new() -> Choice {
         Choice(AtomicUsize::new(Choice::OPEN))
+    }
+
+    /// The arm that was decided for.
+    #[allow(dead_code, reason = "for select")]
+    pub(crate) fn arm(&self) -> Option<usize> {
+        self.0.load(Ordering::Acquire).checked_sub(1)
     }
 
     /// Decides for an arm, if nobody has decided yet.
