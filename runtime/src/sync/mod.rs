@@ -11,6 +11,7 @@ mod poison;
 mod raw_mutex;
 mod raw_rwlock;
 mod rwlock;
+pub(crate) mod select;
 mod tally;
 pub(crate) mod waiters;
 

@@ -8,15 +8,16 @@
 //!                    take_next               notify             finish
 //!   (its frame) ─▶ QUEUED ─────▶ unlinked, TAKEN ─────▶ (notified) ─────▶ WOKEN
 //!                    │ leave                            all under the lock
-//!                    ▼
-//!                 (its frame)
+//!                    ├────────▶ (its frame)
+//!                    │ take_next, claimed elsewhere
+//!                    └────────▶ unlinked, PASSED_OVER
 //! ```
 //!
 //! | stage | links | payload | who waits |
 //! | --- | --- | --- | --- |
 //! | QUEUED | the lock's holder | the lock's holder | the lock's holder |
 //! | TAKEN | nobody | the waker, which holds the lock | the waker |
-//! | WOKEN | nobody | the waiter | the waiter |
+//! | WOKEN, PASSED_OVER | nobody | the waiter | the waiter |
 //!
 //! # No wake-up is lost
 //! A waiter enters under the lock under which it found that it has to wait. So whoever changes the state later finds
@@ -38,7 +39,8 @@
 //!
 //! # Several queues at once
 //! A waiter of a `select` has a node in each of several queues, and one [`Choice`] for them all. Whoever takes such a
-//! node out has to claim the choice, by one exchange; if another was first the node is passed over, as if it were not there.
+//! node out has to claim the choice, by one exchange; if another was first the node is passed over, as if it were not there. The protocol
+//! is in `select/README.md`, what it needs beside this in `waiters/several.rs`.
 
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
@@ -47,6 +49,10 @@ use crate::atomic::{AtomicU32, AtomicUsize, Cell, Ordering, spin_loop};
 use crate::sync::lock::SpinLock;
 use crate::task::park::{self, Waiting, Wake};
 use crate::time::Moment;
+
+// With its path, for models that include this file by path.
+#[path = "waiters/several.rs"]
+mod several;
 
 const QUEUED: u32 = 0;
 const TAKEN: u32 = 1;
@@ -85,7 +91,8 @@ pub(crate) struct Node<P> {
     queue: Cell<usize>,
     stage: AtomicU32,
     who: Cell<Option<Waiting>>,
-    choice: Option<Arm>,
+    /// The lock's holder's, while it is QUEUED. None once it has been claimed by way of this node.
+    choice: Cell<Option<Arm>>,
     payload: UnsafeCell<P>,
 }
 
@@ -402,7 +409,7 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
             // SAFETY: it is QUEUED, so its frame stands.
             let node = unsafe { first.as_ref() };
             self.queues[queue].unlink(node);
-            if node.choice.is_none_or(Arm::claim) {
+            if node.choice.get().is_none_or(Arm::claim) {
                 node.stage.store(TAKEN, Ordering::Release);
                 return Some(first);
             }
@@ -452,7 +459,7 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
 }
 
 impl<P> Node<P> {
-    fn new(payload: P) -> Node<P> {
+    pub(crate) fn new(payload: P) -> Node<P> {
         Node::with_arm(payload, None)
     }
 
@@ -460,7 +467,6 @@ impl<P> Node<P> {
     ///
     /// # Safety
     /// The choice outlives the node's time in a queue.
-    #[allow(dead_code, reason = "for select")]
     pub(crate) unsafe fn of_select(payload: P, choice: &Choice, number: usize) -> Node<P> {
         let choice = NonNull::from(choice);
         Node::with_arm(payload, Some(Arm { choice, number }))
@@ -473,7 +479,7 @@ impl<P> Node<P> {
             queue: Cell::new(0),
             stage: AtomicU32::new(QUEUED),
             who: Cell::new(Some(Waiting::new())),
-            choice,
+            choice: Cell::new(choice),
             payload: UnsafeCell::new(payload),
         }
     }
@@ -555,13 +561,11 @@ impl Arm {
 impl Choice {
     const OPEN: usize = 0;
 
-    #[allow(dead_code, reason = "for select")]
     pub(crate) fn new() -> Choice {
         Choice(AtomicUsize::new(Choice::OPEN))
     }
 
     /// The arm that was decided for.
-    #[allow(dead_code, reason = "for select")]
     pub(crate) fn arm(&self) -> Option<usize> {
         self.0.load(Ordering::Acquire).checked_sub(1)
     }
@@ -576,14 +580,14 @@ impl Choice {
 }
 
 /// Who is to be let go once the lock is free. Mostly one.
-struct Wakes {
+pub(crate) struct Wakes {
     first: Option<Wake>,
     /// Bounded by the waiters of one queue (law 8).
     more: Vec<Wake>,
 }
 
 impl Wakes {
-    const fn new() -> Wakes {
+    pub(crate) const fn new() -> Wakes {
         Wakes {
             first: None,
             more: Vec::new(),
