@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use withy::CancelToken;
 use withy::net::{Duplex, TcpListener, TcpStream, duplex};
 use withy::signal::{self, Signal, Signals};
-use withy::sync::{Condvar, Mutex, MutexGuard, RwLock};
 use withy::sync::{Barrier, Notify, Parker, Semaphore, WaitGroup};
+use withy::sync::{Condvar, Mutex, MutexGuard, RwLock};
 use withy::sync::{LazyLock, Once, OnceLock};
 
 use crate::rig::until;
