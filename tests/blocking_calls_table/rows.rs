@@ -4,12 +4,15 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use withy::CancelToken;
 use withy::net::{Duplex, TcpListener, TcpStream, duplex};
 use withy::signal::{self, Signal, Signals};
+use withy::sync::{Barrier, Notify, Parker, Semaphore, WaitGroup};
 use withy::sync::{Condvar, Mutex, MutexGuard, RwLock};
+use withy::sync::{LazyLock, Once, OnceLock};
 
 use crate::rig::until;
 use crate::support::sockets::{narrow_pair, pair};
@@ -65,6 +68,15 @@ fn waits() -> Vec<Row> {
         row("sync::RwLock::read", || rwlock(|lock| drop(lock.read()))),
         row("sync::RwLock::write", || rwlock(|lock| drop(lock.write()))),
         row("block_on", || forever(|| withy::block_on(std::future::pending()))),
+        row("sync::LazyLock::deref", || lazy_lock(|lazy| assert_eq!(**lazy, 7))),
+        row("sync::LazyLock::force", || lazy_lock(|lazy| assert_eq!(*Lazy::force(lazy), 7))),
+        row("sync::Once::call_once", || once(|once| once.call_once(|| ()))),
+        row("sync::Once::call_once_force", || once(|once| once.call_once_force(|_| ()))),
+        row("sync::Once::wait", || once(Once::wait)),
+        row("sync::Once::wait_force", || once(Once::wait_force)),
+        row("sync::OnceLock::get_or_init", || once_lock(|cell| _ = cell.get_or_init(|| 8))),
+        row("sync::OnceLock::set", || once_lock(|cell| _ = cell.set(8))),
+        row("sync::OnceLock::wait", || once_lock(|cell| _ = cell.wait())),
         row("net::TcpListener::accept", || accept(|listener| drop(listener.accept()))),
         row("net::Incoming::next", || accept(|listener| drop(listener.incoming().next()))),
         row("net::TcpStream::connect", || connect(|addr| drop(TcpStream::connect(addr)))),
@@ -82,6 +94,21 @@ fn waits() -> Vec<Row> {
         in_coroutines(row("blocking", || queued(withy::spawn_blocking, || withy::blocking(|| ())))),
         in_coroutines(row("compute", || queued(|job| withy::spawn(|| withy::compute(job)), || withy::compute(|| ())))),
         like("blocking", "net::TcpListener::bind"),
+        row("sync::Barrier::wait", barrier),
+        row("sync::Notified::wait", || notify(|event| event.notified().wait())),
+        row("sync::Notified::wait_timeout", || notify(|event| _ = event.notified().wait_timeout(AGES))),
+        row("sync::Notify::wait", || notify(|event| event.wait())),
+        row("sync::Notify::wait_timeout", || notify(|event| _ = event.wait_timeout(Duration::MAX))),
+        row("sync::Parker::park", || parker(|parker| parker.park())),
+        row("sync::Parker::park_deadline", || parker(|parker| parker.park_deadline(Instant::now() + AGES))),
+        row("sync::Parker::park_timeout", || parker(|parker| parker.park_timeout(AGES))),
+        row("sync::Semaphore::acquire", || semaphore(0, |semaphore| drop(semaphore.acquire()))),
+        row("sync::Semaphore::acquire_many", || semaphore(2, |semaphore| drop(semaphore.acquire_many(3)))),
+        row("sync::Semaphore::acquire_many_owned", || semaphore(2, |semaphore| drop(semaphore.acquire_many_owned(3)))),
+        row("sync::Semaphore::acquire_many_timeout", || semaphore(2, |semaphore| drop(semaphore.acquire_many_timeout(3, AGES)))),
+        row("sync::Semaphore::acquire_owned", || semaphore(0, |semaphore| drop(semaphore.acquire_owned()))),
+        row("sync::Semaphore::acquire_timeout", || semaphore(0, |semaphore| drop(semaphore.acquire_timeout(AGES)))),
+        row("sync::WaitGroup::wait", wait_group),
         row("net::signal::ctrl_c", || forever(|| drop(signal::ctrl_c()))),
         row("net::signal::Signals::wait", || forever(|| drop(rare_signal().wait()))),
         row("net::signal::Iter::next", || forever(|| drop(rare_signal().iter().next()))),
@@ -446,7 +473,146 @@ fn duplex_write(write: fn(&mut Duplex) -> std::io::Result<usize>) -> Call {
     }
 }
 
+/// Whoever has left is not counted: two others wait for each other.
+fn barrier() -> Call {
+    let barrier = Arc::new(Barrier::new(2));
+    Call {
+        wait: Box::new({
+            let barrier = barrier.clone();
+            move || drop(barrier.wait())
+        }),
+        after: Box::new(move || {
+            let other = std::thread::spawn({
+                let barrier = barrier.clone();
+                move || barrier.wait().is_leader()
+            });
+            assert!(barrier.wait().is_leader() != other.join().unwrap());
+        }),
+    }
+}
+
+/// A notification that comes later is kept.
+fn notify(wait: fn(&Notify)) -> Call {
+    let event = Arc::new(Notify::new());
+    Call {
+        wait: Box::new({
+            let event = event.clone();
+            move || wait(&event)
+        }),
+        after: Box::new(move || {
+            assert!(!event.wait_timeout(Duration::ZERO));
+            event.notify_one();
+            assert!(event.wait_timeout(Duration::ZERO));
+        }),
+    }
+}
+
+/// The parker is gone: what gives it its token says nothing.
+fn parker(wait: fn(&Parker)) -> Call {
+    let parker = Parker::new();
+    let unparker = parker.unparker().clone();
+    Call {
+        wait: Box::new(move || wait(&parker)),
+        after: Box::new(move || unparker.unpark()),
+    }
+}
+
+/// All permits are there, and nobody is in their way.
+fn semaphore(permits: usize, wait: fn(&Arc<Semaphore>)) -> Call {
+    let semaphore = Arc::new(Semaphore::new(permits));
+    Call {
+        wait: Box::new({
+            let semaphore = semaphore.clone();
+            move || wait(&semaphore)
+        }),
+        after: Box::new(move || {
+            assert_eq!(semaphore.available_permits(), permits);
+            semaphore.add_permits(1);
+            assert!(semaphore.try_acquire_many(permits + 1).is_ok());
+        }),
+    }
+}
+
+/// The others are not waited for, and wait for nobody who has left.
+fn wait_group() -> Call {
+    let group = WaitGroup::new();
+    let member = group.clone();
+    Call {
+        wait: Box::new(move || member.wait()),
+        after: Box::new(move || group.wait()),
+    }
+}
+
 /// One that nobody sends.
 fn rare_signal() -> Signals {
     Signals::new([Signal::USER2]).expect("it can be waited for")
+}
+
+type Part = Box<dyn FnOnce() + Send>;
+
+/// `make` is given an initialiser that runs until the wait is over, and gives who runs it, who waits, and what holds in the end.
+fn initialised(make: impl FnOnce(Part) -> [Part; 3]) -> Call {
+    let (starts, started) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let [first, wait, check] = make(Box::new(move || {
+        starts.send(()).expect("the row waits for it");
+        let _ = released.recv();
+    }));
+    let first = std::thread::spawn(first);
+    started.recv().expect("the initialiser runs");
+    Call {
+        wait,
+        after: Box::new(move || {
+            drop(release);
+            first.join().expect("it is not interrupted");
+            check();
+        }),
+    }
+}
+
+fn once(wait: fn(&Once)) -> Call {
+    initialised(|initialiser| {
+        let [first, waiting, last] = copies(Once::new());
+        [
+            Box::new(move || first.call_once(initialiser)),
+            Box::new(move || wait(&waiting)),
+            Box::new(move || assert!(last.is_completed())),
+        ]
+    })
+}
+
+fn once_lock(wait: fn(&OnceLock<u8>)) -> Call {
+    initialised(|initialiser| {
+        let [first, waiting, last] = copies(OnceLock::new());
+        let make = move || {
+            initialiser();
+            7
+        };
+        [
+            Box::new(move || _ = first.get_or_init(make)),
+            Box::new(move || wait(&waiting)),
+            Box::new(move || assert_eq!(last.get(), Some(&7))),
+        ]
+    })
+}
+
+type Lazy = LazyLock<u8, Box<dyn FnOnce() -> u8 + Send>>;
+
+fn lazy_lock(wait: fn(&Lazy)) -> Call {
+    initialised(|initialiser| {
+        let [first, waiting, last] = copies(Lazy::new(Box::new(move || {
+            initialiser();
+            7
+        })));
+        [
+            Box::new(move || _ = Lazy::force(&first)),
+            Box::new(move || wait(&waiting)),
+            Box::new(move || assert_eq!(Lazy::get(&last), Some(&7))),
+        ]
+    })
+}
+
+fn copies<T>(shared: T) -> [Arc<T>; 3] {
+    let shared = Arc::new(shared);
+    [shared.clone(), shared.clone(), shared]
 }

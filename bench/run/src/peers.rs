@@ -181,14 +181,28 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
     if output.status.success() {
         return Ok(String::from_utf8(output.stdout)?);
     }
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    let complaint = complaint_of(&complaints);
     // What `timeout` ends with.
     if output.status.code() == Some(124) {
-        return Err(format!("it took more than {LIMIT_S} s").into());
+        return Err(format!("it took more than {LIMIT_S} s{complaint}").into());
     }
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    let about = |line: &&str| line.contains("error") || line.contains("panicked");
-    let last = complaints.lines().find(about).or(complaints.lines().last());
-    Err(format!("{}: {}", output.status, last.unwrap_or("it said nothing")).into())
+    Err(format!("{}{complaint}", output.status).into())
+}
+
+/// What it comes down to: the first error or panic, or the last line.
+fn complaint_of(complaints: &str) -> String {
+    let lines = complaints.lines().collect::<Vec<_>>();
+    // The message of a panic is on the line below.
+    if let Some(at) = lines.iter().position(|line| line.contains("panicked at")) {
+        let message = lines.get(at + 1).unwrap_or(&"");
+        return format!(": {} {message}", lines[at]);
+    }
+    let error = lines.iter().find(|line| line.contains("error"));
+    match error.or(lines.last()) {
+        Some(line) => format!(": {line}"),
+        None => String::new(),
+    }
 }
 
 impl fmt::Display for Peer {

@@ -8,15 +8,16 @@
 //!                    take_next               notify             finish
 //!   (its frame) ─▶ QUEUED ─────▶ unlinked, TAKEN ─────▶ (notified) ─────▶ WOKEN
 //!                    │ leave                            all under the lock
-//!                    ▼
-//!                 (its frame)
+//!                    ├────────▶ (its frame)
+//!                    │ take_next, claimed elsewhere
+//!                    └────────▶ unlinked, PASSED_OVER
 //! ```
 //!
 //! | stage | links | payload | who waits |
 //! | --- | --- | --- | --- |
 //! | QUEUED | the lock's holder | the lock's holder | the lock's holder |
 //! | TAKEN | nobody | the waker, which holds the lock | the waker |
-//! | WOKEN | nobody | the waiter | the waiter |
+//! | WOKEN, PASSED_OVER | nobody | the waiter | the waiter |
 //!
 //! # No wake-up is lost
 //! A waiter enters under the lock under which it found that it has to wait. So whoever changes the state later finds
@@ -38,7 +39,8 @@
 //!
 //! # Several queues at once
 //! A waiter of a `select` has a node in each of several queues, and one [`Choice`] for them all. Whoever takes such a
-//! node out has to claim the choice, by one exchange; if another was first the node is passed over, as if it were not there.
+//! node out has to claim the choice, by one exchange; if another was first the node is passed over, as if it were not there. The protocol
+//! is in `select/README.md`, what it needs beside this in `waiters/several.rs`.
 
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
@@ -47,6 +49,10 @@ use crate::atomic::{AtomicU32, AtomicUsize, Cell, Ordering, spin_loop};
 use crate::sync::lock::SpinLock;
 use crate::task::park::{self, Waiting, Wake};
 use crate::time::Moment;
+
+// With its path, for models that include this file by path.
+#[path = "waiters/several.rs"]
+mod several;
 
 const QUEUED: u32 = 0;
 const TAKEN: u32 = 1;
@@ -85,7 +91,8 @@ pub(crate) struct Node<P> {
     queue: Cell<usize>,
     stage: AtomicU32,
     who: Cell<Option<Waiting>>,
-    choice: Option<Arm>,
+    /// The lock's holder's, while it is QUEUED. None once it has been claimed by way of this node.
+    choice: Cell<Option<Arm>>,
     payload: UnsafeCell<P>,
 }
 
@@ -173,10 +180,6 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
 
     pub(crate) fn get_mut(&mut self) -> &mut S {
         &mut self.inner.get_mut().state
-    }
-
-    pub(crate) fn into_inner(self) -> S {
-        self.inner.into_inner().state
     }
 
     /// Waits in a queue, if `enter`, which is run under the lock, says so.
@@ -343,10 +346,7 @@ impl<'a, S, P, const N: usize> Held<'a, S, P, N> {
         guarded.lock.lock();
         Held {
             guarded,
-            wakes: Wakes {
-                first: None,
-                more: None,
-            },
+            wakes: Wakes::new(),
         }
     }
 
@@ -366,9 +366,7 @@ impl<S, P, const N: usize> Drop for Held<'_, S, P, N> {
     #[inline]
     fn drop(&mut self) {
         self.guarded.lock.unlock();
-        if let Some(first) = self.wakes.first.take() {
-            self.wakes.let_go(first);
-        }
+        // The wakes are dropped, and so let go, after this.
     }
 }
 
@@ -437,7 +435,7 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
             // SAFETY: it is QUEUED, so its frame stands.
             let node = unsafe { first.as_ref() };
             self.queues[queue].unlink(node);
-            if node.choice.is_none_or(Arm::claim) {
+            if node.choice.get().is_none_or(Arm::claim) {
                 // Relaxed: the notification releases it.
                 node.stage.store(TAKEN, Ordering::Relaxed);
                 return Some(first);
@@ -489,7 +487,7 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
 }
 
 impl<P> Node<P> {
-    fn new(payload: P) -> Node<P> {
+    pub(crate) fn new(payload: P) -> Node<P> {
         Node::with_arm(payload, None)
     }
 
@@ -497,7 +495,6 @@ impl<P> Node<P> {
     ///
     /// # Safety
     /// The choice outlives the node's time in a queue.
-    #[allow(dead_code, reason = "for select")]
     pub(crate) unsafe fn of_select(payload: P, choice: &Choice, number: usize) -> Node<P> {
         let choice = NonNull::from(choice);
         Node::with_arm(payload, Some(Arm { choice, number }))
@@ -510,7 +507,7 @@ impl<P> Node<P> {
             queue: Cell::new(0),
             stage: AtomicU32::new(QUEUED),
             who: Cell::new(Some(Waiting::new())),
-            choice,
+            choice: Cell::new(choice),
             payload: UnsafeCell::new(payload),
         }
     }
@@ -605,13 +602,11 @@ impl Arm {
 impl Choice {
     const OPEN: usize = 0;
 
-    #[allow(dead_code, reason = "for select")]
     pub(crate) fn new() -> Choice {
         Choice(AtomicUsize::new(Choice::OPEN))
     }
 
     /// The arm that was decided for.
-    #[allow(dead_code, reason = "for select")]
     pub(crate) fn arm(&self) -> Option<usize> {
         self.0.load(Ordering::Acquire).checked_sub(1)
     }
@@ -626,7 +621,7 @@ impl Choice {
 }
 
 /// Who is to be let go once the lock is free. Mostly one.
-struct Wakes {
+pub(crate) struct Wakes {
     first: Option<Wake>,
     /// Bounded by the waiters of one queue (law 8). Boxed, so that nobody pays for what is rare.
     #[expect(
@@ -637,6 +632,13 @@ struct Wakes {
 }
 
 impl Wakes {
+    pub(crate) const fn new() -> Wakes {
+        Wakes {
+            first: None,
+            more: None,
+        }
+    }
+
     #[inline]
     fn push(&mut self, wake: Wake) {
         if self.first.is_none() {
@@ -656,6 +658,15 @@ impl Wakes {
         first.let_go();
         for wake in self.more.take().into_iter().flat_map(|more| *more) {
             wake.let_go();
+        }
+    }
+}
+
+impl Drop for Wakes {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(first) = self.first.take() {
+            self.let_go(first);
         }
     }
 }

@@ -110,6 +110,11 @@ impl<T> JoinHandle<T> {
         core::mem::forget(retract);
     }
 
+    /// What a select waits by: alone, since the handle is borrowed mutably.
+    pub(crate) fn word(&mut self) -> &JoinWord {
+        &self.task.join
+    }
+
     /// Waits even while the caller is asked to unwind; for callers whose borrows the coroutine uses.
     pub(crate) fn join_masked(self) -> std::thread::Result<T> {
         let _mask = Mask::new();
@@ -190,7 +195,7 @@ impl Drop for Retract<'_> {
 
 /// The result is stored, and the worker that ran the coroutine is about to set DONE, unless it is off its core.
 #[cold]
-fn spin_for_done(word: &JoinWord) {
+pub(crate) fn spin_for_done(word: &JoinWord) {
     while word.look() != Join::Done {
         for _ in 0..64 {
             core::hint::spin_loop();

@@ -42,6 +42,18 @@ pub(crate) fn park_on_fd(
     })
 }
 
+/// As [`park_on_fd`], on several.
+///
+/// # Errors
+/// Those of `ThreadParker::park_on_fds`.
+pub(crate) fn park_on_fds(fds: &[(BorrowedFd<'_>, Direction)], deadline: Moment) -> io::Result<()> {
+    with_thread(|thread| {
+        interrupt::throw_on_thread(thread.id, &thread.interrupts);
+        let until = deadline.min(thread.interrupts.limit());
+        thread.parker.park_on_fds(fds, until.instant())
+    })
+}
+
 thread_local! {
     /// The thread's record, if it has waited on withy. Without a destructor, so that it can be read to the very end.
     static RECORD: Cell<*const ThreadRecord> = const { Cell::new(core::ptr::null()) };

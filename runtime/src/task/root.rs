@@ -20,8 +20,7 @@ pub(crate) struct Root {
 impl Root {
     pub(crate) fn new(cancellable: bool) -> Root {
         let interrupts = Interrupts::new(cancellable);
-        // Whoever unwinds on this thread, it is a neighbour.
-        interrupts.come_back(true);
+        interrupts.settle();
         Root {
             interrupts,
             timer: Timer::new(),
@@ -40,6 +39,8 @@ impl Root {
 
     #[inline(never)]
     fn clear(&self) {
+        // What it unwound from, if it did, has been caught.
+        self.interrupts.settle();
         self.locals.destroy();
         // Last: their destructors may have waited, too.
         if let Some(worker) = context::current_worker() {

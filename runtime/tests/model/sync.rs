@@ -588,6 +588,11 @@ impl Wake {
 /// As the shipped one.
 pub fn park(deadline: crate::moment::Moment) -> bool {
     let record = current();
+    let has_deadline = deadline != crate::moment::Moment::NEVER;
+    if has_deadline && record.late.load(Ordering::Relaxed) {
+        // It had passed before, and a wait without one took the expiry: the timer that is set anew fires at once.
+        record.expire();
+    }
     let woken = record.park();
-    woken && deadline != crate::moment::Moment::NEVER && record.late.load(Ordering::Relaxed)
+    woken && has_deadline && record.late.load(Ordering::Relaxed)
 }

@@ -4,14 +4,25 @@
 //! of 0 each message is handed from a sender to a receiver) or [`unbounded`]. Both ends can be cloned and shared; when one side's last
 //! is dropped the channel is *disconnected*: receivers still get what was sent, senders get their message back.
 
+mod arms;
 mod buffer;
 mod error;
 mod exchange;
+mod late;
 mod receiver;
 mod sender;
+mod timed;
 
+pub use crate::sync::select::{
+    Joinable, ReadyTimeoutError, Select, SelectTimeoutError, SelectedOperation, TryReadyError,
+    TrySelectError, expanded as __expanded,
+};
+pub use crate::{select, select_biased};
+pub(in crate::sync) use arms::{RecvArm, SendArm, send_as};
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
+pub(crate) use late::Reserve;
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::{Sender, bounded, unbounded};
+pub use timed::{after, at, never, tick};

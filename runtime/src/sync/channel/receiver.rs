@@ -6,12 +6,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::sync::channel::exchange::{Exchange, Unreceived};
+use crate::sync::channel::timed::{self, Timed};
 use crate::sync::channel::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::time::{self, Moment};
 
 /// The receiving half of a channel. Of several clones each message goes to one.
 pub struct Receiver<T> {
-    exchange: Arc<Exchange<T>>,
+    flavor: Flavor<T>,
+}
+
+/// Where the messages come from.
+pub(super) enum Flavor<T> {
+    /// From senders.
+    Messages(Arc<Exchange<T>>),
+    /// From the clock.
+    Timed(Arc<dyn Timed<T>>),
 }
 
 impl<T> core::panic::UnwindSafe for Receiver<T> {}
@@ -19,7 +28,27 @@ impl<T> core::panic::RefUnwindSafe for Receiver<T> {}
 
 impl<T> Receiver<T> {
     pub(super) fn new(exchange: Arc<Exchange<T>>) -> Receiver<T> {
-        Receiver { exchange }
+        Receiver {
+            flavor: Flavor::Messages(exchange),
+        }
+    }
+
+    pub(super) fn timed(timed: Arc<dyn Timed<T>>) -> Receiver<T> {
+        Receiver {
+            flavor: Flavor::Timed(timed),
+        }
+    }
+
+    pub(super) fn flavor(&self) -> &Flavor<T> {
+        &self.flavor
+    }
+
+    /// By what channels are told apart.
+    pub(in crate::sync) fn address(&self) -> usize {
+        match &self.flavor {
+            Flavor::Messages(exchange) => Arc::as_ptr(exchange).addr(),
+            Flavor::Timed(timed) => Arc::as_ptr(timed).addr(),
+        }
     }
 
     /// Waits for a message.
@@ -35,7 +64,7 @@ impl<T> Receiver<T> {
     /// Inside [`no_park`](crate::no_park), if it would have to wait.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.exchange.recv(Moment::NEVER).map_err(|_| RecvError)
+        self.take_until(Moment::NEVER).map_err(|_| RecvError)
     }
 
     /// Takes a message if there is one.
@@ -44,12 +73,14 @@ impl<T> Receiver<T> {
     /// If there is none; the error tells whether a sender is left.
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.exchange
-            .try_recv()
-            .map_err(|unreceived| match unreceived {
-                Unreceived::Empty => TryRecvError::Empty,
-                Unreceived::Disconnected => TryRecvError::Disconnected,
-            })
+        let taken = match &self.flavor {
+            Flavor::Messages(exchange) => exchange.try_recv(),
+            Flavor::Timed(timed) => timed::try_recv(&**timed),
+        };
+        taken.map_err(|unreceived| match unreceived {
+            Unreceived::Empty => TryRecvError::Empty,
+            Unreceived::Disconnected => TryRecvError::Disconnected,
+        })
     }
 
     /// [`recv`](Receiver::recv) that waits for `timeout` at most.
@@ -75,12 +106,19 @@ impl<T> Receiver<T> {
     }
 
     fn recv_until(&self, deadline: Moment) -> Result<T, RecvTimeoutError> {
-        self.exchange
-            .recv(deadline)
+        self.take_until(deadline)
             .map_err(|unreceived| match unreceived {
                 Unreceived::Empty => RecvTimeoutError::Timeout,
                 Unreceived::Disconnected => RecvTimeoutError::Disconnected,
             })
+    }
+
+    #[inline]
+    fn take_until(&self, deadline: Moment) -> Result<T, Unreceived> {
+        match &self.flavor {
+            Flavor::Messages(exchange) => exchange.recv(deadline),
+            Flavor::Timed(timed) => timed::recv(&**timed, deadline),
+        }
     }
 
     /// Whether no message lies in it.
@@ -92,25 +130,38 @@ impl<T> Receiver<T> {
     /// Whether there is no room in it. Always so for a rendezvous.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.exchange.is_full()
+        match &self.flavor {
+            Flavor::Messages(exchange) => exchange.is_full(),
+            Flavor::Timed(_) => Some(self.len()) == self.capacity(),
+        }
     }
 
     /// The messages in it.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.exchange.len()
+        match &self.flavor {
+            Flavor::Messages(exchange) => exchange.len(),
+            Flavor::Timed(timed) => usize::from(timed.is_ready()),
+        }
     }
 
     /// The most messages that it holds; `None` without a limit.
     #[must_use]
     pub fn capacity(&self) -> Option<usize> {
-        self.exchange.capacity()
+        match &self.flavor {
+            Flavor::Messages(exchange) => exchange.capacity(),
+            Flavor::Timed(timed) => Some(timed.capacity()),
+        }
     }
 
     /// Whether both receive from the same channel.
     #[must_use]
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
-        Arc::ptr_eq(&self.exchange, &other.exchange)
+        match (&self.flavor, &other.flavor) {
+            (Flavor::Messages(ours), Flavor::Messages(theirs)) => Arc::ptr_eq(ours, theirs),
+            (Flavor::Timed(ours), Flavor::Timed(theirs)) => Arc::ptr_eq(ours, theirs),
+            _ => false,
+        }
     }
 
     /// The messages, one after another as they come, until no sender is left. Its `next` waits as [`recv`](Receiver::recv) does.
@@ -126,14 +177,21 @@ impl<T> Receiver<T> {
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Receiver<T> {
-        self.exchange.add_receiver();
-        Receiver::new(self.exchange.clone())
+        match &self.flavor {
+            Flavor::Messages(exchange) => {
+                exchange.add_receiver();
+                Receiver::new(exchange.clone())
+            }
+            Flavor::Timed(timed) => Receiver::timed(timed.clone()),
+        }
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.exchange.drop_receiver();
+        if let Flavor::Messages(exchange) = &self.flavor {
+            exchange.drop_receiver();
+        }
     }
 }
 

@@ -7,9 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::atomic::Ordering;
-use crate::sync::raw_rwlock::{
-    READERS, READING, RawRwLock, STARVING, WOKEN, WRITER, WRITERS, WRITING,
-};
+use crate::sync::raw_rwlock::{READING, RawRwLock, STARVING, WOKEN, WRITER, WRITERS, WRITING};
 use crate::{CancelToken, Cancelled, Runtime, Steal};
 
 /// Guards against hanging only.
@@ -56,7 +54,7 @@ impl Actor {
         assert!((self.join)().expect("it does not panic").is_ok());
     }
 
-    fn is_cancelled(self) {
+    fn was_cancelled(self) {
         assert!((self.join)().expect("it does not panic").is_err());
     }
 }
@@ -324,7 +322,7 @@ fn a_writer_that_leaves_lets_in_the_readers_behind_it() {
         let writer = stage.waiting_writer("writer");
         let readers = ["reader"; 3].map(|name| stage.waiting_reader(name));
         writer.token.cancel();
-        writer.is_cancelled();
+        writer.was_cancelled();
         readers.into_iter().for_each(Actor::join);
         assert_eq!(stage.log(), ["reader"; 3]);
         stage.lock.unlock_read();
@@ -347,7 +345,7 @@ fn a_writer_that_leaves_lets_in_nobody_before_another_writer() {
         });
         let reader = stage.waiting_reader("reader");
         first.token.cancel();
-        first.is_cancelled();
+        first.was_cancelled();
         assert_eq!(stage.lock.readers_waiting(), 1);
         stage.lock.unlock_read();
         second.join();
@@ -363,12 +361,12 @@ fn readers_that_leave_are_not_waited_for() {
         stage.lock.write();
         let [first, second, third] = ["first", "second", "third"].map(|n| stage.waiting_reader(n));
         second.token.cancel();
-        second.is_cancelled();
+        second.was_cancelled();
         assert_eq!(stage.lock.readers_waiting(), 2);
         first.token.cancel();
-        first.is_cancelled();
+        first.was_cancelled();
         third.token.cancel();
-        third.is_cancelled();
+        third.was_cancelled();
         assert_eq!(stage.lock.word.load(Ordering::SeqCst), WRITER);
         stage.lock.unlock_write();
         assert!(stage.log().is_empty());
@@ -387,7 +385,7 @@ fn a_reader_that_was_let_in_and_unwinds_makes_room() {
         assert!(!stage.lock.try_write(), "the reader holds it");
         reader.token.cancel();
         drop(busy);
-        reader.is_cancelled();
+        reader.was_cancelled();
         writer.join();
         assert_eq!(stage.log(), ["writer"]);
     });
@@ -415,7 +413,7 @@ fn a_writer_that_was_woken_and_unwinds_passes_that_on() {
             assert!(stage.lock.has(WOKEN));
             leaver.token.cancel();
             drop(busy);
-            leaver.is_cancelled();
+            leaver.was_cancelled();
             next.join();
             assert_eq!(stage.log(), ["next"]);
         });
@@ -477,10 +475,10 @@ fn a_starving_writer_that_unwinds_passes_the_lock_on() {
                 stage.lock.unlock_write();
                 leaver.token.cancel();
                 drop(busy);
-                leaver.is_cancelled();
+                leaver.was_cancelled();
             } else {
                 leaver.token.cancel();
-                leaver.is_cancelled();
+                leaver.was_cancelled();
                 assert!(!stage.lock.has(STARVING));
                 stage.lock.unlock_write();
             }
