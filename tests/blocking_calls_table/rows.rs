@@ -64,6 +64,7 @@ fn waits() -> Vec<Row> {
         row("sync::Condvar::wait_timeout_ms", || condvar(condvar_wait_timeout_ms)),
         row("sync::Condvar::wait_timeout_while", || condvar(|changed, guard| drop(changed.wait_timeout_while(guard, Duration::MAX, |_| true)))),
         row("sync::Condvar::wait_while", || condvar(|changed, guard| drop(changed.wait_while(guard, |_| true)))),
+        row("sync::Mutex::lock", mutex),
         row("sync::RwLock::read", || rwlock(|lock| drop(lock.read()))),
         row("sync::RwLock::write", || rwlock(|lock| drop(lock.write()))),
         row("block_on", || forever(|| withy::block_on(std::future::pending()))),
@@ -264,6 +265,22 @@ struct SetOnDrop(Arc<AtomicBool>);
 impl Drop for SetOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A lock that is free later is taken.
+fn mutex() -> Call {
+    let mutex = Arc::new(Mutex::new(()));
+    // It belongs to nobody who could unlock it.
+    std::mem::forget(mutex.lock());
+    let waited_for = mutex.clone();
+    Call {
+        wait: Box::new(move || drop(waited_for.lock())),
+        after: Box::new(move || {
+            assert!(mutex.try_lock().is_err());
+            let mut mutex = Arc::into_inner(mutex).expect("its waiters have left");
+            assert!(mutex.get_mut().is_ok());
+        }),
     }
 }
 
