@@ -6,6 +6,7 @@
 pub mod channel;
 mod condvar;
 mod lock;
+pub mod mpsc;
 mod mutex;
 mod poison;
 mod raw_mutex;

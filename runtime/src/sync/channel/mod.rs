@@ -2,18 +2,27 @@
 //!
 //! Names and meaning are those of the crate crossbeam-channel. A channel is [`bounded`] (a full one makes senders wait; with a capacity
 //! of 0 each message is handed from a sender to a receiver) or [`unbounded`]. Both ends can be cloned and shared; when one side's last
-//! is dropped the channel is *disconnected*: receivers still get what was sent, senders get their message back.
+//! is dropped the channel is *disconnected*: receivers still get what was sent, senders get their message back. [`after`], [`at`], [`tick`] and
+//! [`never`] are receivers of points in time.
+//!
+//! Beyond that crate there are [`oneshot()`], for one message; [`broadcast()`], whose receivers get every message each; and [`watch()`],
+//! for a value that changes. [`mpsc`](crate::sync::mpsc) is std's.
 
+pub mod broadcast;
 mod buffer;
 mod error;
 mod exchange;
+pub mod oneshot;
 mod receiver;
 mod sender;
 mod timed;
+pub mod watch;
 
+pub use broadcast::broadcast;
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
+pub use oneshot::oneshot;
 #[expect(unused_imports, reason = "for select")]
 pub(in crate::sync) use receiver::Flavor;
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
@@ -21,3 +30,4 @@ pub use sender::{Sender, bounded, unbounded};
 #[expect(unused_imports, reason = "for select")]
 pub(in crate::sync) use timed::Timed;
 pub use timed::{after, at, never, tick};
+pub use watch::watch;
