@@ -11,6 +11,11 @@ use crate::sync::channel::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::time::{self, Moment};
 
 /// The receiving half of a channel. Of several clones each message goes to one.
+///
+/// ```compile_fail,E0277
+/// fn sent<T: Send>(_: T) {}
+/// sent(withy_runtime::sync::channel::unbounded::<*const u8>());
+/// ```
 pub struct Receiver<T> {
     flavor: Flavor<T>,
 }
@@ -202,19 +207,16 @@ impl<T> fmt::Debug for Receiver<T> {
 }
 
 /// [`Receiver::iter`].
-#[derive(Debug)]
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
 }
 
 /// [`Receiver::try_iter`].
-#[derive(Debug)]
 pub struct TryIter<'a, T> {
     receiver: &'a Receiver<T>,
 }
 
 /// The messages of a receiver that it owns, as [`Receiver::iter`] gives them.
-#[derive(Debug)]
 pub struct IntoIter<T> {
     receiver: Receiver<T>,
 }
@@ -222,6 +224,10 @@ pub struct IntoIter<T> {
 impl<T> Iterator for Iter<'_, T> {
     type Item = T;
 
+    /// [`Receiver::recv`].
+    ///
+    /// # Cancellation
+    /// As [`Receiver::recv`].
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }
@@ -240,6 +246,10 @@ impl<T> Iterator for TryIter<'_, T> {
 impl<T> Iterator for IntoIter<T> {
     type Item = T;
 
+    /// [`Receiver::recv`].
+    ///
+    /// # Cancellation
+    /// As [`Receiver::recv`].
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }
@@ -264,3 +274,29 @@ impl<T> IntoIterator for Receiver<T> {
         IntoIter { receiver: self }
     }
 }
+
+impl<T> fmt::Debug for Iter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("Iter { .. }")
+    }
+}
+
+impl<T> fmt::Debug for TryIter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("TryIter { .. }")
+    }
+}
+
+impl<T> fmt::Debug for IntoIter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("IntoIter { .. }")
+    }
+}
+
+/// crossbeam-channel's bounds.
+const _: () = {
+    const fn shared<T: Send + Sync + core::panic::UnwindSafe + core::panic::RefUnwindSafe>() {}
+    shared::<Receiver<core::cell::Cell<u8>>>();
+    shared::<super::Sender<core::cell::Cell<u8>>>();
+    shared::<IntoIter<core::cell::Cell<u8>>>();
+};
