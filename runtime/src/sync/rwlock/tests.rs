@@ -451,8 +451,10 @@ fn a_starving_writer_is_handed_the_lock_by_the_last_reader() {
         until("two writers wait", || {
             stage.lock.queues.with(|queues| !queues.is_last(WRITING))
         });
+        let busy = stage.busy_worker();
         stage.lock.unlock_write();
         assert!(!stage.lock.try_write());
+        drop(busy);
         readers.into_iter().for_each(Actor::join);
         writer.join();
         later.join();
