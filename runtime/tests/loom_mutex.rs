@@ -193,48 +193,107 @@ fn waiter(counted: &Arc<Counted>) -> (Arc<Record>, thread::JoinHandle<Result<(),
     (record, waiter)
 }
 
-/// One that holds the lock unlocks it and takes it again, `again` times, and cancels the first of those who wait: before its last
-/// unlock, or after it.
-fn the_first_waiter_is_cancelled(waiters: usize, again: u32, after: bool) {
-    let counted = Counted::new();
-    let got = coroutine(&Record::coroutine(), || {
-        counted.lock.lock();
-        let (first, victim) = waiter(&counted);
-        let others: Vec<_> = (1..waiters).map(|_| waiter(&counted).1).collect();
-        for _ in 0..again {
-            counted.count();
-            counted.lock.unlock();
+/// One that holds the lock, and whom of those who wait for it it cancels.
+#[derive(Clone, Copy)]
+struct Canceller {
+    waiters: usize,
+    victim: usize,
+    /// So often it unlocks it and takes it again, before that.
+    again: u32,
+    /// After its last unlock, not before.
+    after: bool,
+}
+
+impl Canceller {
+    fn run(self) {
+        let counted = Counted::new();
+        let got = coroutine(&Record::coroutine(), || {
             counted.lock.lock();
-        }
-        counted.count();
-        if !after {
-            first.cancel();
-        }
-        counted.lock.unlock();
-        if after {
-            first.cancel();
-        }
-        for other in others {
-            assert_eq!(other.join().unwrap(), Ok(()));
-        }
-        u32::from(victim.join().unwrap().is_ok())
-    });
-    let others = u32::try_from(waiters).unwrap() - 1;
-    counted.assert_sections(got.unwrap() + others + again + 1);
+            let mut waiters: Vec<_> = (0..self.waiters).map(|_| waiter(&counted)).collect();
+            for _ in 0..self.again {
+                counted.count();
+                counted.lock.unlock();
+                counted.lock.lock();
+            }
+            counted.count();
+            let (record, victim) = waiters.remove(self.victim);
+            if !self.after {
+                record.cancel();
+            }
+            counted.lock.unlock();
+            if self.after {
+                record.cancel();
+            }
+            for (_, other) in waiters {
+                assert_eq!(other.join().unwrap(), Ok(()));
+            }
+            u32::from(victim.join().unwrap().is_ok())
+        });
+        let others = u32::try_from(self.waiters).unwrap() - 1;
+        counted.assert_sections(got.unwrap() + others + self.again + 1);
+    }
 }
 
 /// Hangs on: whoever was woken to compete and unwinds waking the next, and leaving WAITING for those behind.
 #[test]
 fn a_waiter_that_is_cancelled_when_it_is_woken_wakes_the_next() {
-    check(2, || the_first_waiter_is_cancelled(2, 0, true));
-    check(1, || the_first_waiter_is_cancelled(3, 0, true));
+    check(2, || {
+        Canceller {
+            waiters: 2,
+            victim: 0,
+            again: 0,
+            after: true,
+        }
+        .run()
+    });
+    check(1, || {
+        Canceller {
+            waiters: 3,
+            victim: 0,
+            again: 0,
+            after: true,
+        }
+        .run()
+    });
 }
 
 /// Hangs on: whoever was woken to compete and unwinds clearing WOKEN, when there is a holder that sees to the others.
 #[test]
 fn a_waiter_that_is_cancelled_when_it_has_lost_leaves_the_next_to_the_holder() {
-    check(2, || the_first_waiter_is_cancelled(2, 1, false));
-    check(2, || the_first_waiter_is_cancelled(2, 1, true));
+    check(2, || {
+        Canceller {
+            waiters: 2,
+            victim: 0,
+            again: 1,
+            after: false,
+        }
+        .run()
+    });
+    check(2, || {
+        Canceller {
+            waiters: 2,
+            victim: 0,
+            again: 1,
+            after: true,
+        }
+        .run()
+    });
+}
+
+/// Hangs on: whoever leaves the queue changing the word in one step, since a holder that sees WOKEN does not ask the queue.
+#[test]
+fn the_last_waiter_leaves_while_the_lock_is_unlocked() {
+    for again in [0, 1] {
+        check(2, move || {
+            Canceller {
+                waiters: 2,
+                victim: 1,
+                again,
+                after: false,
+            }
+            .run()
+        });
+    }
 }
 
 /// Hangs on: whoever was handed the lock and unwinds passing it on.
@@ -244,11 +303,23 @@ fn a_waiter_that_is_cancelled_with_the_lock_in_its_hands_passes_it_on() {
         for after in [false, true] {
             check(2, move || {
                 at_the_end_of_time();
-                the_first_waiter_is_cancelled(1, again, after);
+                Canceller {
+                    waiters: 1,
+                    victim: 0,
+                    again,
+                    after,
+                }
+                .run();
             });
             check(1, move || {
                 at_the_end_of_time();
-                the_first_waiter_is_cancelled(2, again, after);
+                Canceller {
+                    waiters: 2,
+                    victim: 0,
+                    again,
+                    after,
+                }
+                .run();
             });
         }
     }

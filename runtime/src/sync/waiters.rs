@@ -445,8 +445,8 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
                 node.stage.store(TAKEN, Ordering::Relaxed);
                 return Some(first);
             }
-            // Relaxed: the select looks at it under the lock.
-            node.stage.store(PASSED_OVER, Ordering::Relaxed);
+            // Release: nothing here is used any more. The select may look without the lock.
+            node.stage.store(PASSED_OVER, Ordering::Release);
         }
     }
 
