@@ -109,7 +109,7 @@ fn eight_senders_share_a_receiver() {
             for _ in 0..800 {
                 assert_eq!(receiver.recv(), Ok(1));
             }
-            assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+            assert_eq!(receiver.recv(), Err(RecvError));
         });
         senders.into_iter().for_each(|sender| sender.join());
         receiving.join();

@@ -105,3 +105,6 @@ impl<T> Buffer<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,9 +22,9 @@
 //! A message that was put into the slot of a receiver that unwinds goes to the next receiver, or back to the front of
 //! the buffer. One in the slot of a sender that leaves is the sender's again. Messages are dropped outside the lock.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::process;
 
+use crate::atomic::{AtomicUsize, Ordering};
 use crate::sync::channel::buffer::Buffer;
 use crate::sync::tally::Tally;
 use crate::sync::waiters::{self, Enter, Guarded, Left, Place, Waited};
