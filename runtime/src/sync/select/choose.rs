@@ -8,7 +8,7 @@ use super::order::Order;
 use crate::context;
 use crate::sync::waiters::{Choice, Left, Wakes};
 use crate::task::interrupt::Mask;
-use crate::task::park::Waiting;
+use crate::task::park::{self, Waiting};
 use crate::time::Moment;
 
 /// How an attempt has ended.
@@ -170,32 +170,37 @@ impl<'e, 'x> Entry<'e, 'x> {
     fn wait(&mut self, deadline: Moment) -> Ended {
         let mut passed = false;
         let ended = loop {
-            match self.choice.chosen() {
-                Some(number) => {
-                    // One that is promised a message is chosen, and not woken yet.
-                    let channel = self.channel(number);
-                    if channel.is_woken() {
-                        break settled(channel, number);
-                    }
-                    // Others shall not rely on one who waits for something else.
-                    self.arms
-                        .iter_mut()
-                        .filter_map(Arm::source)
-                        .for_each(|source| source.retract());
-                }
-                None => {
-                    if let Some(ended) = self.look_at_sources() {
-                        break ended;
-                    }
-                }
+            let chosen = self.choice.chosen();
+            let ended = match chosen {
+                Some(number) => self.look_at_chosen(number),
+                None => self.look_at_sources(),
+            };
+            if let Some(ended) = ended {
+                break ended;
             }
             if passed {
                 break self.give_up();
             }
-            passed = self.park(deadline);
+            passed = if chosen.is_some() {
+                park::park(deadline)
+            } else {
+                self.park(deadline)
+            };
         };
         self.ended = true;
         ended
+    }
+
+    /// It was chosen, but is not woken yet if it is promised a message.
+    fn look_at_chosen(&mut self, number: usize) -> Option<Ended> {
+        let channel = self.channel(number);
+        if channel.is_woken() {
+            return Some(settled(channel, number));
+        }
+        // Nobody shall rely on one who waits for something else.
+        let sources = self.arms.iter_mut().filter_map(Arm::source);
+        sources.for_each(|source| source.retract());
+        None
     }
 
     /// Announces the caller to each source, until one is ready and nobody else was chosen.
@@ -229,7 +234,7 @@ impl<'e, 'x> Entry<'e, 'x> {
         })
     }
 
-    /// Parks until something has changed. True: the deadline has passed.
+    /// Parks until something may have changed. True: the deadline has passed.
     fn park(&mut self, deadline: Moment) -> bool {
         let dues = self.arms.iter_mut().filter_map(Arm::source);
         let due = dues.map(|source| source.due()).min();
