@@ -6,7 +6,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use libc::{ECONNABORTED, c_int};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as NewSocket, Type};
-use withy_runtime::poll::Direction;
+use withy_runtime::poll::{Direction, Pollable, Registration};
 
 use super::incoming::Incoming;
 use super::stream::TcpStream;
@@ -389,6 +389,12 @@ impl fmt::Debug for TcpListener {
             out.field("addr", &addr);
         }
         out.field("fd", &self.as_raw_fd()).finish()
+    }
+}
+
+impl Pollable for TcpListener {
+    fn registration(&self) -> &Registration {
+        self.socket.registration()
     }
 }
 

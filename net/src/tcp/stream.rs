@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use withy_runtime::poll::Direction;
+use withy_runtime::poll::{Direction, Pollable, Registration};
 
 use super::connect::connect;
 use crate::interop;
@@ -334,6 +334,12 @@ impl fmt::Debug for TcpStream {
             out.field("peer", &peer);
         }
         out.field("fd", &self.as_raw_fd()).finish()
+    }
+}
+
+impl Pollable for TcpStream {
+    fn registration(&self) -> &Registration {
+        self.socket.registration()
     }
 }
 

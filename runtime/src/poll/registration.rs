@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::interest::Interest;
+use super::interest::{Interest, View};
 use super::slot::Clear;
 use super::visit::{Limit, ThreadVisit, Visit};
 use crate::atomic::{AtomicBool, Ordering};
@@ -146,6 +146,14 @@ impl Registration {
         matches!(limit, Limit::Shared) && self.is_nonblocking()
     }
 
+    pub(super) fn view(&self, direction: Direction) -> Option<View> {
+        self.interest.view(direction)
+    }
+
+    pub(super) fn visit(&self, direction: Direction, limit: Limit) -> Visit<'_> {
+        Visit::new(&self.interest, direction, limit)
+    }
+
     #[inline]
     fn io_in_coroutine<T>(
         &self,
@@ -238,7 +246,7 @@ fn uninterrupted<T>(
 }
 
 /// `WouldBlock` unless `fd` is ready in `direction`, or has failed.
-fn poll_now(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<()> {
+pub(super) fn poll_now(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<()> {
     let mut poll = libc::pollfd {
         fd: fd.as_raw_fd(),
         events: direction.poll_events(),

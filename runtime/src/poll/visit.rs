@@ -1,5 +1,7 @@
 //! One call in one direction that may have to wait: deadline, announcement, lobby, baton.
 
+mod stand;
+
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
@@ -15,6 +17,8 @@ use crate::task::interrupt;
 use crate::task::park::{self, Unparker};
 use crate::task::plain;
 use crate::time::{Moment, Outstanding};
+
+pub(super) use stand::Stand;
 
 /// Until when a call waits.
 #[derive(Clone, Copy)]
@@ -62,6 +66,12 @@ impl Patience {
         self.expired = end.filter(|end| end.was_over());
         self.expired.is_some()
     }
+}
+
+/// Where a call has to wait.
+pub(super) enum Place {
+    Word(View),
+    Lobby(View),
 }
 
 /// A coroutine's call; dropped when it leaves the direction, however it does.
@@ -112,21 +122,13 @@ impl<'a> Visit<'a> {
         if self.patience.expired_before(end) {
             return Ok(());
         }
-        let Some(view) = view else {
-            return self.interest.register(self.direction, Token::NONE);
-        };
-        if view.seen.is_closed() {
-            return self.interest.register(self.direction, view.token);
-        }
-        if self.interest.settle(self.direction, view)? {
+        let Some(place) = self.place(view)? else {
             return Ok(());
-        }
+        };
         let _outstanding = Outstanding::new();
-        let newcomer = self.ticket.is_none() && !self.responsible;
-        if view.seen.has_waiter() || (newcomer && view.seen.has_lobby()) {
-            self.wait_in_lobby(view);
-        } else {
-            self.wait_in_word(view, end);
+        match place {
+            Place::Word(view) => self.wait_in_word(view, end),
+            Place::Lobby(view) => self.wait_in_lobby(view),
         }
         Ok(())
     }
@@ -152,6 +154,29 @@ impl<'a> Visit<'a> {
     #[cold]
     fn wait_in_lobby(&mut self, view: View) {
         let lane = self.interest.lane(self.direction);
+        let Some(ticket) = self.enter_lobby(view) else {
+            return;
+        };
+        let seat = Seat {
+            visit: self,
+            ticket,
+        };
+        loop {
+            // After the caller is in the queue, whose lock shows a change that came before.
+            let end = seat.visit.patience.end(lane);
+            if seat.visit.patience.expires(end) {
+                return;
+            }
+            park::park(end.map_or(Moment::NEVER, End::moment));
+            if !lane.with_queue(|queue| queue.lobby.holds(ticket)) {
+                return;
+            }
+        }
+    }
+
+    /// `None` if the lobby is no place to wait in after all: look again.
+    pub(super) fn enter_lobby(&mut self, view: View) -> Option<Ticket> {
+        let lane = self.interest.lane(self.direction);
         let known = self.ticket;
         let called = self.called;
         let (ticket, entered) = lane.with_queue(|queue| {
@@ -172,25 +197,36 @@ impl<'a> Visit<'a> {
         // Kept also when the lobby was empty after all: then it goes to the word, as nobody is before it.
         self.ticket = Some(ticket);
         if !entered {
-            return;
+            return None;
         }
         // A caller that was responsible is not any more: the waiter in the word is (B1).
         self.responsible = false;
         self.called = false;
-        let seat = Seat {
-            visit: self,
-            ticket,
+        Some(ticket)
+    }
+
+    /// Where the caller has to wait: with the slot's word, or in the lobby. `None`: the descriptor was registered (anew), look again.
+    ///
+    /// # Errors
+    /// Those of registering.
+    #[inline]
+    pub(super) fn place(&mut self, view: Option<View>) -> io::Result<Option<Place>> {
+        let Some(view) = view else {
+            self.interest.register(self.direction, Token::NONE)?;
+            return Ok(None);
         };
-        loop {
-            // After the caller is in the queue, whose lock shows a change that came before.
-            let end = seat.visit.patience.end(lane);
-            if seat.visit.patience.expires(end) {
-                return;
-            }
-            park::park(end.map_or(Moment::NEVER, End::moment));
-            if !lane.with_queue(|queue| queue.lobby.holds(ticket)) {
-                return;
-            }
+        if view.seen.is_closed() {
+            self.interest.register(self.direction, view.token)?;
+            return Ok(None);
+        }
+        if self.interest.settle(self.direction, view)? {
+            return Ok(None);
+        }
+        let newcomer = self.ticket.is_none() && !self.responsible;
+        if view.seen.has_waiter() || (newcomer && view.seen.has_lobby()) {
+            Ok(Some(Place::Lobby(view)))
+        } else {
+            Ok(Some(Place::Word(view)))
         }
     }
 

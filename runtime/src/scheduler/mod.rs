@@ -20,6 +20,7 @@ pub(crate) mod watched;
 mod worker;
 
 pub(crate) use inspect::left_over;
+pub(crate) use seed::Random;
 pub(crate) use shared::{Config, Remote, Shared, schedule};
 pub(crate) use shutdown::Ending;
 pub(crate) use spin::LIMIT_DEFAULT as SPIN_LIMIT_DEFAULT;

@@ -5,6 +5,8 @@ mod suspend;
 
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,6 +57,8 @@ pub(crate) struct Worker {
     turn: Turn,
     /// Picks what runs next in a runtime with a seed.
     random: Option<Random>,
+    /// For what is left to chance in a runtime without one.
+    chance: Random,
     /// Coroutines that wait for the world outside, but for blocking work; counted in virtual time only.
     pub(crate) socket_waits: Cell<usize>,
     /// Nobody steals: the deque stays unused.
@@ -88,6 +92,7 @@ impl Worker {
             rest: Rest::new(shared.config.spin),
             turn: Turn::new(runs_max),
             random: shared.config.seed.map(Random::new),
+            chance: Random::new(RandomState::new().hash_one(index)),
             socket_waits: Cell::new(0),
             alone: shared.workers() == 1,
             deque_runs: Cell::new(0),
@@ -95,6 +100,11 @@ impl Worker {
             withheld: Cell::new(false),
             shared,
         }
+    }
+
+    /// A random number; with a seed, the next of its sequence.
+    pub(crate) fn draw(&self) -> u64 {
+        self.random.as_ref().unwrap_or(&self.chance).next()
     }
 
     /// The worker's life.

@@ -8,15 +8,16 @@
 //!                    take_next               notify             finish
 //!   (its frame) ─▶ QUEUED ─────▶ unlinked, TAKEN ─────▶ (notified) ─────▶ WOKEN
 //!                    │ leave                            all under the lock
-//!                    ▼
-//!                 (its frame)
+//!                    ├────────▶ (its frame)
+//!                    │ take_next, claimed elsewhere
+//!                    └────────▶ unlinked, PASSED_OVER
 //! ```
 //!
 //! | stage | links | payload | who waits |
 //! | --- | --- | --- | --- |
 //! | QUEUED | the lock's holder | the lock's holder | the lock's holder |
 //! | TAKEN | nobody | the waker, which holds the lock | the waker |
-//! | WOKEN | nobody | the waiter | the waiter |
+//! | WOKEN, PASSED_OVER | nobody | the waiter | the waiter |
 //!
 //! # No wake-up is lost
 //! A waiter enters under the lock under which it found that it has to wait. So whoever changes the state later finds
@@ -38,15 +39,21 @@
 //!
 //! # Several queues at once
 //! A waiter of a `select` has a node in each of several queues, and one [`Choice`] for them all. Whoever takes such a
-//! node out has to claim the choice, by one exchange; if another was first the node is passed over, as if it were not there.
+//! node out has to claim the choice, by one exchange; if another was first the node is passed over, as if it were not there. The protocol
+//! is in `select/README.md`, what it needs beside this in `waiters/several.rs`.
 
 use core::cell::UnsafeCell;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::ptr::NonNull;
 
 use crate::atomic::{AtomicU32, AtomicUsize, Cell, Ordering, spin_loop};
 use crate::sync::lock::SpinLock;
 use crate::task::park::{self, Waiting, Wake};
 use crate::time::Moment;
+
+// With its path, for models that include this file by path.
+#[path = "waiters/several.rs"]
+mod several;
 
 const QUEUED: u32 = 0;
 const TAKEN: u32 = 1;
@@ -71,6 +78,10 @@ unsafe impl<S: Send, P: Send, const N: usize> Send for Guarded<S, P, N> {}
 // SAFETY: as above; nothing hands out a `&S` or `&P` to two threads.
 unsafe impl<S: Send, P: Send, const N: usize> Sync for Guarded<S, P, N> {}
 
+// Nothing panics under the lock: a panic leaves no state in between behind.
+impl<S, P, const N: usize> UnwindSafe for Guarded<S, P, N> {}
+impl<S, P, const N: usize> RefUnwindSafe for Guarded<S, P, N> {}
+
 /// First come, first out. Bounded by those who wait (law 8).
 struct Queue<P> {
     head: Option<NonNull<Node<P>>>,
@@ -85,7 +96,8 @@ pub(crate) struct Node<P> {
     queue: Cell<usize>,
     stage: AtomicU32,
     who: Cell<Option<Waiting>>,
-    choice: Option<Arm>,
+    /// The lock's holder's, while it is QUEUED. None once it has been claimed by way of this node.
+    choice: Cell<Option<Arm>>,
     payload: UnsafeCell<P>,
 }
 
@@ -160,16 +172,19 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
     /// `f` is the runtime's own: it neither parks nor drops a user's values, nor runs a user's code.
     #[inline]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Access<'_, S, P, N>) -> R) -> R {
-        let mut held = Held::new(self);
+        let mut held = self.hold();
         f(&mut held.access())
+    }
+
+    /// Takes the lock, for what looks first and then waits in the same section; see [`Held::wait`]. As for `with`, nothing of a
+    /// user's is run or dropped before it is free.
+    #[inline]
+    pub(crate) fn hold(&self) -> Held<'_, S, P, N> {
+        Held::new(self)
     }
 
     pub(crate) fn get_mut(&mut self) -> &mut S {
         &mut self.inner.get_mut().state
-    }
-
-    pub(crate) fn into_inner(self) -> S {
-        self.inner.into_inner().state
     }
 
     /// Waits in a queue, if `enter`, which is run under the lock, says so.
@@ -183,7 +198,7 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
         enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
-        self.wait_and(deadline, enter, || {}, leave)
+        self.hold().wait(deadline, enter, leave)
     }
 
     /// The same. `queued` is run when it is in a queue, after the lock is free and before it is parked: somebody may wake it already.
@@ -195,23 +210,46 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
         queued: impl FnOnce(),
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
-        let mut held = Held::new(self);
-        let (queue, place, payload) = match enter(&mut held.access()) {
-            Enter::Done(value) => return Waited::Done(value),
+        self.hold().wait_and(deadline, enter, queued, leave)
+    }
+}
+
+impl<S, P, const N: usize> Held<'_, S, P, N> {
+    /// [`Guarded::wait`], by whom has the lock already.
+    #[inline]
+    pub(crate) fn wait<R>(
+        self,
+        deadline: Moment,
+        enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
+    ) -> Waited<R, P> {
+        self.wait_and(deadline, enter, || {}, leave)
+    }
+
+    #[inline]
+    fn wait_and<R>(
+        mut self,
+        deadline: Moment,
+        enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        queued: impl FnOnce(),
+        leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
+    ) -> Waited<R, P> {
+        match enter(&mut self.access()) {
+            Enter::Done(value) => Waited::Done(value),
             Enter::Wait {
                 queue,
                 place,
                 payload,
-            } => (queue, place, payload),
-        };
-        let node = Node::new(payload);
-        self.wait_queued(held, (queue, place), node, deadline, queued, leave)
+            } => {
+                let node = Node::new(payload);
+                self.wait_queued((queue, place), node, deadline, queued, leave)
+            }
+        }
     }
 
     #[inline(never)]
     fn wait_queued<R>(
-        &self,
-        mut held: Held<'_, S, P, N>,
+        mut self,
         (queue, place): (usize, Place),
         node: Node<P>,
         deadline: Moment,
@@ -219,13 +257,13 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
         let mut seat = Seat {
-            guarded: self,
+            guarded: self.guarded,
             node: &node,
             leave: Some(leave),
         };
         // SAFETY: the seat keeps the node here until it is out of the queue, also when this unwinds.
-        unsafe { held.access().link(seat.node, queue, place) };
-        drop(held);
+        unsafe { self.access().link(seat.node, queue, place) };
+        drop(self);
         queued();
         let timed_out = loop {
             let passed = park::park(deadline);
@@ -238,7 +276,7 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
         };
         seat.leave = None;
         drop(seat);
-        let payload = node.payload.into_inner();
+        let payload = node.into_payload();
         if timed_out {
             Waited::TimedOut(payload)
         } else {
@@ -318,7 +356,7 @@ impl<'a, S, P, const N: usize> Held<'a, S, P, N> {
     }
 
     #[inline]
-    fn access(&mut self) -> Access<'_, S, P, N> {
+    pub(crate) fn access(&mut self) -> Access<'_, S, P, N> {
         // SAFETY: the lock is ours for as long as `self` lives, and `&mut self` makes this the only access.
         let inner = unsafe { &mut *self.guarded.inner.get() };
         Access {
@@ -402,10 +440,12 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
             // SAFETY: it is QUEUED, so its frame stands.
             let node = unsafe { first.as_ref() };
             self.queues[queue].unlink(node);
-            if node.choice.is_none_or(Arm::claim) {
-                node.stage.store(TAKEN, Ordering::Release);
+            if node.choice.get().is_none_or(Arm::claim) {
+                // Relaxed: the notification releases it.
+                node.stage.store(TAKEN, Ordering::Relaxed);
                 return Some(first);
             }
+            // Release: nothing here is used any more. The select may look without the lock.
             node.stage.store(PASSED_OVER, Ordering::Release);
         }
     }
@@ -420,7 +460,7 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
         let node = unsafe { node.as_ref() };
         // SAFETY: `who` belongs to the waker now, and the waiter's record lives until it has seen WOKEN, below.
         let wake = node.who.take().and_then(|who| unsafe { who.notify() });
-        // Release: the payload, to the waiter.
+        // Release: the payload, and that nothing here is used any more.
         node.stage.store(WOKEN, Ordering::Release);
         if let Some(wake) = wake {
             self.wakes.push(wake);
@@ -428,8 +468,9 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
     }
 
     /// # Safety
-    /// The node stays where it is until it has been taken out, or `unlink_queued` has.
-    unsafe fn link(&mut self, node: &Node<P>, queue: usize, place: Place) {
+    /// * The node is in no queue, and stays where it is until `unlink_queued` says that it is out of this one.
+    /// * If it is TAKEN meanwhile, also until it is WOKEN; so does its waiter's record.
+    pub(crate) unsafe fn link(&mut self, node: &Node<P>, queue: usize, place: Place) {
         node.queue.set(queue);
         // Relaxed: the lock hands it on.
         node.stage.store(QUEUED, Ordering::Relaxed);
@@ -440,7 +481,7 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
     ///
     /// # Safety
     /// It was linked in these queues.
-    unsafe fn unlink_queued(&mut self, node: &Node<P>) -> bool {
+    pub(crate) unsafe fn unlink_queued(&mut self, node: &Node<P>) -> bool {
         // Relaxed: stages change under the lock.
         let queued = node.stage.load(Ordering::Relaxed) == QUEUED;
         if queued {
@@ -451,29 +492,60 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
 }
 
 impl<P> Node<P> {
-    fn new(payload: P) -> Node<P> {
+    pub(crate) fn new(payload: P) -> Node<P> {
+        Node::with_arm(payload, None)
+    }
+
+    /// One of a select's nodes.
+    ///
+    /// # Safety
+    /// The choice outlives the node's time in a queue.
+    pub(crate) unsafe fn of_select(payload: P, choice: &Choice, number: usize) -> Node<P> {
+        let choice = NonNull::from(choice);
+        Node::with_arm(payload, Some(Arm { choice, number }))
+    }
+
+    fn with_arm(payload: P, choice: Option<Arm>) -> Node<P> {
         Node {
             prev: Cell::new(None),
             next: Cell::new(None),
             queue: Cell::new(0),
             stage: AtomicU32::new(QUEUED),
             who: Cell::new(Some(Waiting::new())),
-            choice: None,
+            choice: Cell::new(choice),
             payload: UnsafeCell::new(payload),
         }
     }
 
+    /// The payload, when the node is in no queue any more.
+    pub(crate) fn into_payload(self) -> P {
+        self.payload.into_inner()
+    }
+
     /// The waiter: whether it was woken. The payload is its own again then.
     #[inline]
-    fn is_woken(&self) -> bool {
+    pub(crate) fn is_woken(&self) -> bool {
+        let mut looks = 0;
         loop {
-            // Acquire: the payload, and TAKEN by way of the notification.
+            // Acquire: the payload, and the waker's last use of the node and of the waiter's record.
             match self.stage.load(Ordering::Acquire) {
                 WOKEN => return true,
-                TAKEN => spin_loop(),
+                TAKEN => wait_for_waker(&mut looks),
                 _ => return false,
             }
         }
+    }
+}
+
+/// The waker is a few instructions away from WOKEN, unless it is off its core.
+#[cold]
+fn wait_for_waker(looks: &mut u32) {
+    const LOOKS_MAX: u32 = 64;
+    *looks += 1;
+    if looks.is_multiple_of(LOOKS_MAX) {
+        std::thread::yield_now();
+    } else {
+        spin_loop();
     }
 }
 
@@ -535,9 +607,13 @@ impl Arm {
 impl Choice {
     const OPEN: usize = 0;
 
-    #[expect(dead_code, reason = "for select")]
     pub(crate) fn new() -> Choice {
         Choice(AtomicUsize::new(Choice::OPEN))
+    }
+
+    /// The arm that was decided for.
+    pub(crate) fn arm(&self) -> Option<usize> {
+        self.0.load(Ordering::Acquire).checked_sub(1)
     }
 
     /// Decides for an arm, if nobody has decided yet.
@@ -550,17 +626,21 @@ impl Choice {
 }
 
 /// Who is to be let go once the lock is free. Mostly one.
-struct Wakes {
+pub(crate) struct Wakes {
     first: Option<Wake>,
-    /// Bounded by the waiters of one queue (law 8).
-    more: Vec<Wake>,
+    /// Bounded by the waiters of one queue (law 8). Boxed, so that nobody pays for what is rare.
+    #[expect(
+        clippy::box_collection,
+        reason = "one word, which is looked at with each use"
+    )]
+    more: Option<Box<Vec<Wake>>>,
 }
 
 impl Wakes {
-    const fn new() -> Wakes {
+    pub(crate) const fn new() -> Wakes {
         Wakes {
             first: None,
-            more: Vec::new(),
+            more: None,
         }
     }
 
@@ -569,7 +649,20 @@ impl Wakes {
         if self.first.is_none() {
             self.first = Some(wake);
         } else {
-            self.more.push(wake);
+            self.push_behind(wake);
+        }
+    }
+
+    #[cold]
+    fn push_behind(&mut self, wake: Wake) {
+        self.more.get_or_insert_default().push(wake);
+    }
+
+    #[cold]
+    fn let_go(&mut self, first: Wake) {
+        first.let_go();
+        for wake in self.more.take().into_iter().flat_map(|more| *more) {
+            wake.let_go();
         }
     }
 }
@@ -577,11 +670,8 @@ impl Wakes {
 impl Drop for Wakes {
     #[inline]
     fn drop(&mut self) {
-        if let Some(wake) = self.first.take() {
-            wake.let_go();
-            for wake in self.more.drain(..) {
-                wake.let_go();
-            }
+        if let Some(first) = self.first.take() {
+            self.let_go(first);
         }
     }
 }

@@ -213,7 +213,7 @@ impl CancelToken {
     }
 
     /// Enters the caller in the list, unless the token has been cancelled.
-    fn listen(&self) -> Option<Listening<'_>> {
+    pub(crate) fn listen(&self) -> Option<Listening<'_>> {
         let unparker = Unparker::current();
         let mut state = self.0.state.lock();
         if self.is_cancelled() {
@@ -251,7 +251,7 @@ impl Drop for Inner {
 }
 
 /// A place in a token's list, given up when the call that took it ends or unwinds.
-struct Listening<'a> {
+pub(crate) struct Listening<'a> {
     token: &'a CancelToken,
     ticket: u64,
 }

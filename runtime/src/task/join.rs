@@ -76,11 +76,15 @@ impl<T> JoinHandle<T> {
     /// ```
     pub fn join(self) -> std::thread::Result<T> {
         self.wait();
+        // SAFETY: `new` promised the type; DONE was seen (acquire) and implies RESULT; the handle is consumed.
+        unsafe { self.into_task().take_result() }
+    }
+
+    /// What it knows, with its rights: to take the result, or to detach the coroutine.
+    pub(crate) fn into_task(self) -> TaskRef {
         let this = core::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped, so its reference is taken over once.
-        let task = unsafe { core::ptr::read(&this.task) };
-        // SAFETY: `new` promised the type; DONE was seen (acquire) and implies RESULT; the handle is consumed.
-        unsafe { task.take_result() }
+        unsafe { core::ptr::read(&this.task) }
     }
 
     /// Waits without taking the result.
@@ -104,6 +108,11 @@ impl<T> JoinHandle<T> {
             }
         }
         core::mem::forget(retract);
+    }
+
+    /// What a select waits by: alone, since the handle is borrowed mutably.
+    pub(crate) fn word(&mut self) -> &JoinWord {
+        &self.task.join
     }
 
     /// Waits even while the caller is asked to unwind; for callers whose borrows the coroutine uses.
@@ -186,7 +195,7 @@ impl Drop for Retract<'_> {
 
 /// The result is stored, and the worker that ran the coroutine is about to set DONE, unless it is off its core.
 #[cold]
-fn spin_for_done(word: &JoinWord) {
+pub(crate) fn spin_for_done(word: &JoinWord) {
     while word.look() != Join::Done {
         for _ in 0..64 {
             core::hint::spin_loop();

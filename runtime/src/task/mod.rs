@@ -1,7 +1,7 @@
 //! Coroutines as the rest of the runtime sees them: the state word, the record, park and unpark, join.
 #![doc = include_str!("README.md")]
 
-mod cancel;
+pub(crate) mod cancel;
 pub(crate) mod handle;
 pub(crate) mod header;
 pub(crate) mod interrupt;

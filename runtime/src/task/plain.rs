@@ -42,6 +42,18 @@ pub(crate) fn park_on_fd(
     })
 }
 
+/// As [`park_on_fd`], on several.
+///
+/// # Errors
+/// Those of `ThreadParker::park_on_fds`.
+pub(crate) fn park_on_fds(fds: &[(BorrowedFd<'_>, Direction)], deadline: Moment) -> io::Result<()> {
+    with_thread(|thread| {
+        interrupt::throw_on_thread(thread.id, &thread.interrupts);
+        let until = deadline.min(thread.interrupts.limit());
+        thread.parker.park_on_fds(fds, until.instant())
+    })
+}
+
 thread_local! {
     /// The thread's record, if it has waited on withy. Without a destructor, so that it can be read to the very end.
     static RECORD: Cell<*const ThreadRecord> = const { Cell::new(core::ptr::null()) };
@@ -78,6 +90,8 @@ fn enrol_thread() -> NonNull<ThreadRecord> {
         parker: ThreadParker::new(),
         permit: AtomicBool::new(false),
         interrupts: Interrupts::new(true),
+        block_ons: Cell::new(0),
+        woken: AtomicU32::new(0),
         id: next_id(),
         name: std::thread::current().name().map(Into::into),
     })));

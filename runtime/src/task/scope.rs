@@ -28,6 +28,7 @@ use crate::task::JoinHandle;
 use crate::task::handle::Coroutine;
 use crate::task::header::discard;
 use crate::task::interrupt::{self, Mask};
+use crate::task::join_word::JoinWord;
 use crate::task::no_park::assert_may_park;
 use crate::task::park::{self, Unparker};
 use crate::time::{self, Moment};
@@ -320,6 +321,11 @@ pub struct ScopedJoinHandle<'scope, T> {
 }
 
 impl<T> ScopedJoinHandle<'_, T> {
+    /// As [`JoinHandle::word`].
+    pub(crate) fn word(&mut self) -> &JoinWord {
+        self.handle.word()
+    }
+
     /// As [`JoinHandle::join`]. A panic that it returns is not the scope's any more.
     ///
     /// # Cancellation

@@ -4,7 +4,7 @@
 //! one. The runtime's own wake-ups use it, so it is not the permit of the public `park`.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -98,6 +98,26 @@ impl ThreadParker {
         direction: Direction,
         deadline: Option<Instant>,
     ) -> io::Result<()> {
+        self.park_in_poll(|bell| poll(&mut [pollfd(fd, direction), bell_pollfd(bell)], deadline))
+    }
+
+    /// As [`park_on_fd`](ThreadParker::park_on_fd), until any of the descriptors is ready.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn park_on_fds(
+        &self,
+        fds: &[(BorrowedFd<'_>, Direction)],
+        deadline: Option<Instant>,
+    ) -> io::Result<()> {
+        self.park_in_poll(|bell| {
+            let fds = fds.iter().map(|&(fd, direction)| pollfd(fd, direction));
+            let mut fds: Vec<_> = fds.chain([bell_pollfd(bell)]).collect();
+            poll(&mut fds, deadline)
+        })
+    }
+
+    fn park_in_poll(&self, poll: impl FnOnce(&OwnedFd) -> io::Result<()>) -> io::Result<()> {
         fork::refuse_child();
         let bell = self.bell()?;
         let mut state = self.state.lock();
@@ -107,7 +127,7 @@ impl ThreadParker {
         }
         *state = State::Polling;
         drop(state);
-        let polled = poll(fd, direction, bell, deadline);
+        let polled = poll(bell);
         let mut state = self.state.lock();
         if *state == State::Rung {
             silence(bell);
@@ -160,27 +180,25 @@ fn silence(bell: &OwnedFd) {
     };
 }
 
-/// One wait of poll(2) for either descriptor; it goes on after a signal.
-fn poll(
-    fd: BorrowedFd<'_>,
-    direction: Direction,
-    bell: &OwnedFd,
-    deadline: Option<Instant>,
-) -> io::Result<()> {
-    let pollfd = |fd, events| libc::pollfd {
-        fd,
-        events,
+fn pollfd(fd: BorrowedFd<'_>, direction: Direction) -> libc::pollfd {
+    libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: direction.poll_events(),
         revents: 0,
-    };
-    let mut fds = [
-        pollfd(fd.as_raw_fd(), direction.poll_events()),
-        pollfd(bell.as_raw_fd(), libc::POLLIN),
-    ];
+    }
+}
+
+fn bell_pollfd(bell: &OwnedFd) -> libc::pollfd {
+    pollfd(bell.as_fd(), Direction::Read)
+}
+
+/// One wait of poll(2) for any of the descriptors; it goes on after a signal.
+fn poll(fds: &mut [libc::pollfd], deadline: Option<Instant>) -> io::Result<()> {
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let timeout = left.map(timespec);
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-        // SAFETY: two writable pollfds, a timeout that is null or valid, and no signal mask.
+        // SAFETY: writable pollfds, a timeout that is null or valid, and no signal mask.
         let count = unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as _, timeout, ptr::null()) };
         if count >= 0 {
             return Ok(());

@@ -1,8 +1,8 @@
 //! What all channels of messages are inside: a buffer, and those who wait, under one lock.
 //!
 //! # What holds whenever the lock is free
-//! * Where a receiver waits there is no message, and no sender waits (but a select, which is in several queues and may have been
-//!   claimed elsewhere).
+//! * Where a receiver waits there is no message, and no sender waits that has one. (A late one may: a select that has been claimed elsewhere;
+//!   and one for which there is no room, since other late ones keep it.)
 //! * Where a sender waits there is no room: `buffer.len() + reserved >= capacity`. A rendezvous has a capacity of 0.
 //! * Who changes that hands over at once: a sender puts its message into the slot of the receiver that waits longest; a
 //!   receiver that makes room moves the message of the sender that waits longest into the buffer. So messages come out
@@ -13,6 +13,10 @@
 //! is a *reservation*: room in the buffer that nobody else fills. At a rendezvous it is a receiver, that has
 //! to wait for the message: it lies in the queue PROMISED. If that one leaves before the message comes, the message goes to
 //! another, and the sender waits for one if need be.
+//!
+//! # Watchers
+//! One who only wants to know whether something can be done (`Select::ready`) waits in the same queues, with the payload Watch.
+//! It is woken by whoever comes, who then goes on as if it had not been there.
 //!
 //! # Nothing is lost
 //! A message that was put into the slot of a receiver that unwinds goes to the next receiver, or back to the front of
@@ -43,13 +47,15 @@ pub(in crate::sync) struct Exchange<T> {
 
 pub(super) type Access<'a, T> = waiters::Access<'a, State<T>, Slot<T>, QUEUES>;
 
+type Held<'a, T> = waiters::Held<'a, State<T>, Slot<T>, QUEUES>;
+
 pub(super) struct State<T> {
-    buffer: Buffer<T>,
-    capacity: usize,
+    pub(super) buffer: Buffer<T>,
+    pub(super) capacity: usize,
     /// Room that is kept for late senders.
-    reserved: usize,
-    senders_gone: bool,
-    receivers_gone: bool,
+    pub(super) reserved: usize,
+    pub(super) senders_gone: bool,
+    pub(super) receivers_gone: bool,
 }
 
 /// What somebody who waits has, or is given.
@@ -63,6 +69,8 @@ pub(super) enum Slot<T> {
     Reserved,
     /// A receiver's: what it was promised does not come. It has to look again.
     Broken,
+    /// It takes and gives nothing.
+    Watch,
 }
 
 /// Why nothing was sent; with the message.
@@ -80,8 +88,15 @@ pub(super) enum Unreceived {
     Disconnected,
 }
 
+impl<T> Slot<T> {
+    pub(super) fn is_message(&self) -> bool {
+        matches!(self, Slot::Message(_))
+    }
+}
+
 impl<T> State<T> {
-    fn has_room(&self) -> bool {
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
         self.buffer.len() + self.reserved < self.capacity
     }
 }
@@ -109,7 +124,18 @@ impl<T> Exchange<T> {
     #[inline]
     pub(super) fn send(&self, message: T, deadline: Moment) -> Result<(), Unsent<T>> {
         self.tally.count();
-        let waited = self.guarded.wait(
+        let mut held = self.guarded.hold();
+        let access = held.access();
+        if access.is_empty(RECEIVERS) && access.state.has_room() && !access.state.receivers_gone {
+            access.state.buffer.push(message);
+            return Ok(());
+        }
+        Exchange::send_slowly(held, message, deadline)
+    }
+
+    #[inline(never)]
+    fn send_slowly(held: Held<'_, T>, message: T, deadline: Moment) -> Result<(), Unsent<T>> {
+        let waited = held.wait(
             deadline,
             |access| match put(access, message) {
                 Err(Unsent::Full(message)) => Enter::Wait {
@@ -122,12 +148,7 @@ impl<T> Exchange<T> {
             // The message is its own still, or was taken: it is sent then, although the call unwinds.
             |_, _, _| {},
         );
-        match waited {
-            Waited::Done(done) => done,
-            Waited::Woken(Slot::Message(message)) => Err(Unsent::Disconnected(message)),
-            Waited::TimedOut(Slot::Message(message)) => Err(Unsent::Full(message)),
-            Waited::Woken(_) | Waited::TimedOut(_) => Ok(()),
-        }
+        sent(waited)
     }
 
     #[inline]
@@ -144,8 +165,20 @@ impl<T> Exchange<T> {
     #[inline]
     pub(super) fn recv(&self, deadline: Moment) -> Result<T, Unreceived> {
         self.tally.count();
+        let mut held = self.guarded.hold();
+        let access = held.access();
+        if access.is_empty(SENDERS)
+            && let Some(message) = access.state.buffer.pop()
+        {
+            return Ok(message);
+        }
+        self.recv_slowly(held, deadline)
+    }
+
+    #[inline(never)]
+    fn recv_slowly<'a>(&'a self, mut held: Held<'a, T>, deadline: Moment) -> Result<T, Unreceived> {
         loop {
-            let waited = self.guarded.wait(
+            let waited = held.wait(
                 deadline,
                 |access| match take(access) {
                     Take::Message(message) => Enter::Done(Ok(message)),
@@ -158,6 +191,7 @@ impl<T> Exchange<T> {
             if let Some(done) = received(waited) {
                 return done;
             }
+            held = self.guarded.hold();
         }
     }
 
@@ -213,6 +247,11 @@ impl<T> Exchange<T> {
         (self.capacity != usize::MAX).then_some(self.capacity)
     }
 
+    /// By what channels are told apart.
+    pub(in crate::sync) fn guarded_address(&self) -> usize {
+        self.guarded.address()
+    }
+
     // ---- its ends ----
 
     pub(super) fn add_sender(&self) {
@@ -245,6 +284,17 @@ impl<T> Exchange<T> {
     }
 }
 
+/// What a sender's wait has come to.
+#[inline]
+pub(super) fn sent<T>(waited: Waited<Result<(), Unsent<T>>, Slot<T>>) -> Result<(), Unsent<T>> {
+    match waited {
+        Waited::Done(done) => done,
+        Waited::Woken(Slot::Message(message)) => Err(Unsent::Disconnected(message)),
+        Waited::TimedOut(Slot::Message(message)) => Err(Unsent::Full(message)),
+        Waited::Woken(_) | Waited::TimedOut(_) => Ok(()),
+    }
+}
+
 /// What a receiver's wait has come to. `None`: it has to look again.
 #[inline]
 fn received<T>(waited: Waited<Result<T, Unreceived>, Slot<T>>) -> Option<Result<T, Unreceived>> {
@@ -274,7 +324,7 @@ fn wait_in<R, T>(queue: usize) -> Enter<R, Slot<T>> {
 
 /// Hands a message to a receiver that waits, or to the buffer.
 #[inline]
-fn put<T>(access: &mut Access<'_, T>, message: T) -> Result<(), Unsent<T>> {
+pub(super) fn put<T>(access: &mut Access<'_, T>, message: T) -> Result<(), Unsent<T>> {
     if access.state.receivers_gone {
         return Err(Unsent::Disconnected(message));
     }
@@ -292,18 +342,24 @@ fn put<T>(access: &mut Access<'_, T>, message: T) -> Result<(), Unsent<T>> {
 
 /// Gives a message to the first in a queue of receivers; gives it back if there is none.
 #[inline]
-fn hand_over<T>(access: &mut Access<'_, T>, queue: usize, message: T) -> Option<T> {
+pub(super) fn hand_over<T>(access: &mut Access<'_, T>, queue: usize, message: T) -> Option<T> {
     let mut message = Some(message);
-    access.wake_next(queue, |slot| {
-        if let Some(message) = message.take() {
-            *slot = Slot::Message(message);
+    loop {
+        let woken = access.wake_next(queue, |slot| {
+            if !matches!(slot, Slot::Watch)
+                && let Some(message) = message.take()
+            {
+                *slot = Slot::Message(message);
+            }
+        });
+        if woken.is_none() || message.is_none() {
+            return message;
         }
-    });
-    message
+    }
 }
 
 /// What a receiver finds.
-enum Take<T> {
+pub(super) enum Take<T> {
     Message(T),
     /// It has to wait for one.
     Empty,
@@ -314,7 +370,7 @@ enum Take<T> {
 
 /// Takes a message from the buffer, or at a rendezvous from a sender.
 #[inline]
-fn take<T>(access: &mut Access<'_, T>) -> Take<T> {
+pub(super) fn take<T>(access: &mut Access<'_, T>) -> Take<T> {
     if let Some(message) = access.state.buffer.pop() {
         fill(access);
         return Take::Message(message);
@@ -324,6 +380,11 @@ fn take<T>(access: &mut Access<'_, T>) -> Take<T> {
     {
         return taken;
     }
+    if access.state.reserved > 0
+        && let Some(message) = take_past_late_senders(access)
+    {
+        return Take::Message(message);
+    }
     if access.state.senders_gone {
         Take::Disconnected
     } else {
@@ -332,24 +393,42 @@ fn take<T>(access: &mut Access<'_, T>) -> Take<T> {
 }
 
 fn take_from_sender<T>(access: &mut Access<'_, T>) -> Option<Take<T>> {
-    access.wake_next(SENDERS, |slot| {
-        match core::mem::replace(slot, Slot::Empty) {
-            Slot::Message(message) => Take::Message(message),
-            _ => {
-                *slot = Slot::Reserved;
-                Take::Promised
+    loop {
+        let taken = access.wake_next(SENDERS, |slot| {
+            match core::mem::replace(slot, Slot::Empty) {
+                Slot::Message(message) => Some(Take::Message(message)),
+                Slot::Watch => None,
+                _ => {
+                    *slot = Slot::Reserved;
+                    Some(Take::Promised)
+                }
             }
+        })?;
+        if taken.is_some() {
+            return taken;
         }
-    })
+    }
+}
+
+/// All the room is kept for messages that are still being made: a sender that has one waits beside it.
+#[cold]
+fn take_past_late_senders<T>(access: &mut Access<'_, T>) -> Option<T> {
+    access.wake_such(SENDERS, Slot::is_message, |slot| {
+        match core::mem::replace(slot, Slot::Empty) {
+            Slot::Message(message) => Some(message),
+            _ => None,
+        }
+    })?
 }
 
 /// There is room: for the message of the sender that waits longest.
 #[inline]
-fn fill<T>(access: &mut Access<'_, T>) {
+pub(super) fn fill<T>(access: &mut Access<'_, T>) {
     while access.state.has_room() && !access.is_empty(SENDERS) {
         access.wake_next_with(SENDERS, |state, slot| {
             match core::mem::replace(slot, Slot::Empty) {
                 Slot::Message(message) => state.buffer.push(message),
+                Slot::Watch => {}
                 _ => {
                     *slot = Slot::Reserved;
                     state.reserved += 1;
@@ -362,9 +441,14 @@ fn fill<T>(access: &mut Access<'_, T>) {
 /// A receiver leaves: what it was given goes to the next.
 #[cold]
 fn pass_on<T>(access: &mut Access<'_, T>, slot: &mut Slot<T>, _left: Left) {
-    if let Slot::Message(message) = core::mem::replace(slot, Slot::Empty)
-        && let Some(message) = hand_over(access, RECEIVERS, message)
-    {
+    if let Slot::Message(message) = core::mem::replace(slot, Slot::Empty) {
+        give_back(access, message);
+    }
+}
+
+/// A message that was taken and is not wanted: for the next receiver.
+pub(super) fn give_back<T>(access: &mut Access<'_, T>, message: T) {
+    if let Some(message) = hand_over(access, RECEIVERS, message) {
         access.state.buffer.push_front(message);
     }
 }

@@ -8,26 +8,31 @@
 //! Beyond that crate there are [`oneshot()`], for one message; [`broadcast()`], whose receivers get every message each; and [`watch()`],
 //! for a value that changes. [`mpsc`](crate::sync::mpsc) is std's.
 
+mod arms;
 pub mod broadcast;
 mod buffer;
 mod error;
 mod exchange;
+mod late;
 pub mod oneshot;
 mod receiver;
 mod sender;
 mod timed;
 pub mod watch;
 
+pub use crate::sync::select::{
+    Joinable, ReadyTimeoutError, Select, SelectTimeoutError, SelectedOperation, TryReadyError,
+    TrySelectError, expanded as __expanded,
+};
+pub use crate::{select, select_biased};
+pub(in crate::sync) use arms::{RecvArm, SendArm, send_as};
 pub use broadcast::broadcast;
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
+pub(crate) use late::Reserve;
 pub use oneshot::oneshot;
-#[expect(unused_imports, reason = "for select")]
-pub(in crate::sync) use receiver::Flavor;
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::{Sender, bounded, unbounded};
-#[expect(unused_imports, reason = "for select")]
-pub(in crate::sync) use timed::Timed;
 pub use timed::{after, at, never, tick};
 pub use watch::watch;

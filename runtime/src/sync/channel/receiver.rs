@@ -21,7 +21,7 @@ pub struct Receiver<T> {
 }
 
 /// Where the messages come from.
-pub(in crate::sync) enum Flavor<T> {
+pub(super) enum Flavor<T> {
     /// From senders.
     Messages(Arc<Exchange<T>>),
     /// From the clock.
@@ -44,9 +44,16 @@ impl<T> Receiver<T> {
         }
     }
 
-    #[expect(dead_code, reason = "for select")]
-    pub(in crate::sync) fn flavor(&self) -> &Flavor<T> {
+    pub(super) fn flavor(&self) -> &Flavor<T> {
         &self.flavor
+    }
+
+    /// By what channels are told apart.
+    pub(in crate::sync) fn address(&self) -> usize {
+        match &self.flavor {
+            Flavor::Messages(exchange) => Arc::as_ptr(exchange).addr(),
+            Flavor::Timed(timed) => Arc::as_ptr(timed).addr(),
+        }
     }
 
     /// Waits for a message.

@@ -61,6 +61,10 @@ fn halves<T>(exchange: Exchange<T>) -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T> Sender<T> {
+    pub(in crate::sync) fn exchange(&self) -> &Exchange<T> {
+        &self.exchange
+    }
+
     /// Sends a message, and waits until there is room for it, at a rendezvous until a receiver takes it.
     ///
     /// # Cancellation

@@ -15,7 +15,7 @@ use crate::task::park;
 use crate::time::{self, Moment};
 
 /// What such a channel is inside.
-pub(in crate::sync) trait Timed<T>: Send + Sync {
+pub(super) trait Timed<T>: Send + Sync {
     /// When its next message can be taken; `NEVER` if there will be none.
     fn due(&self) -> Moment;
 

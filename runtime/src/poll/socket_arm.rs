@@ -1,0 +1,181 @@
+//! The arm of a select that waits until a descriptor is ready. It takes nothing.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use super::interest::View;
+use super::registration::{Direction, Registration, poll_now};
+use super::slot::Clear;
+use super::visit::{Limit, Stand, Visit};
+use crate::context;
+use crate::sync::select::{Arm, Lend, Operation, SourceArm};
+use crate::task::interrupt;
+use crate::task::park::Waiting;
+use crate::time::Outstanding;
+
+/// What [`select!`](crate::select) can wait for to be readable or writable: the sockets of `withy-net`, and whatever else has a
+/// [`Registration`].
+pub trait Pollable {
+    /// Where its readiness is told.
+    fn registration(&self) -> &Registration;
+}
+
+impl Pollable for Registration {
+    fn registration(&self) -> &Registration {
+        self
+    }
+}
+
+impl<P: Pollable + ?Sized> Pollable for &P {
+    fn registration(&self) -> &Registration {
+        (**self).registration()
+    }
+}
+
+impl<P: Pollable + ?Sized> Pollable for &mut P {
+    fn registration(&self) -> &Registration {
+        (**self).registration()
+    }
+}
+
+impl<P: Pollable + ?Sized> Pollable for Box<P> {
+    fn registration(&self) -> &Registration {
+        (**self).registration()
+    }
+}
+
+impl<P: Pollable + ?Sized> Pollable for Arc<P> {
+    fn registration(&self) -> &Registration {
+        (**self).registration()
+    }
+}
+
+/// Waits until a call in one direction would not wait.
+pub struct SocketArm<'a> {
+    registration: &'a Registration,
+    direction: Direction,
+    waits: Option<Waits<'a>>,
+}
+
+/// What it needs while the select waits.
+struct Waits<'a> {
+    visit: Visit<'a>,
+    stand: Option<Stand>,
+    _outstanding: Outstanding,
+}
+
+/// What a look at the descriptor has come to.
+enum Seen {
+    Ready,
+    /// And nothing has come since this view.
+    Idle(Option<View>),
+}
+
+impl<'a> SocketArm<'a> {
+    pub(crate) fn new(registration: &'a Registration, direction: Direction) -> SocketArm<'a> {
+        SocketArm {
+            registration,
+            direction,
+            waits: None,
+        }
+    }
+
+    fn look(&self) -> Seen {
+        loop {
+            let view = self.registration.view(self.direction);
+            if view.is_some_and(|view| !view.seen.is_ready()) {
+                return Seen::Idle(view);
+            }
+            if self.is_ready_now() {
+                return Seen::Ready;
+            }
+            let Some(mut view) = view else {
+                return Seen::Idle(None);
+            };
+            if let Clear::Cleared(seen) = view.word.clear(view.seen) {
+                view.seen = seen;
+                return Seen::Idle(Some(view));
+            }
+        }
+    }
+
+    /// A failure is something to be told, too.
+    fn is_ready_now(&self) -> bool {
+        let polled = poll_now(self.registration.fd(), self.direction);
+        polled.map_or_else(|error| error.kind() != io::ErrorKind::WouldBlock, |()| true)
+    }
+
+    fn announce_in_coroutine(&mut self) -> bool {
+        if let Some(waits) = &mut self.waits
+            && let Some(stand) = waits.stand.take()
+        {
+            if waits.visit.stands(&stand) {
+                waits.stand = Some(stand);
+                return false;
+            }
+            waits.visit.step_out(stand);
+        }
+        loop {
+            let Seen::Idle(view) = self.look() else {
+                return true;
+            };
+            let waits = self.waits.get_or_insert_with(|| Waits {
+                visit: self.registration.visit(self.direction, Limit::Own(None)),
+                stand: None,
+                _outstanding: Outstanding::new(),
+            });
+            match waits.visit.stand(view) {
+                Ok(None) => {}
+                Ok(stand) => {
+                    waits.stand = stand;
+                    return false;
+                }
+                // It cannot be waited for. The call that follows says why.
+                Err(_) => return true,
+            }
+        }
+    }
+}
+
+impl Lend for SocketArm<'_> {
+    fn arm(&mut self) -> Arm<'_> {
+        Arm::of_source(self)
+    }
+}
+
+impl Operation for SocketArm<'_> {}
+
+impl SourceArm for SocketArm<'_> {
+    fn is_ready(&mut self) -> bool {
+        if context::in_coroutine() {
+            matches!(self.look(), Seen::Ready)
+        } else {
+            self.is_ready_now()
+        }
+    }
+
+    fn announce(&mut self, _me: &Waiting) -> bool {
+        // Law 5: whoever unwinds from an interruption does not wait for the world.
+        if interrupt::is_unwinding() {
+            return true;
+        }
+        if context::in_coroutine() {
+            self.announce_in_coroutine()
+        } else {
+            self.is_ready_now()
+        }
+    }
+
+    fn retract(&mut self) {
+        if let Some(mut waits) = self.waits.take()
+            && let Some(stand) = waits.stand.take()
+        {
+            waits.visit.step_out(stand);
+        }
+    }
+
+    fn descriptor(&self) -> Option<(BorrowedFd<'_>, Direction)> {
+        Some((self.registration.fd(), self.direction))
+    }
+}

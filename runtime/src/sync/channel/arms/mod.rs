@@ -1,0 +1,10 @@
+//! The arms of a select that send and receive. The protocol is in `sync/select/README.md`.
+
+mod clock;
+mod recv;
+mod seat;
+mod send;
+
+pub(in crate::sync) use clock::RecvArm;
+pub(in crate::sync) use send::SendArm;
+pub(in crate::sync) use send::send_as;
