@@ -4,17 +4,16 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use withy::CancelToken;
 use withy::net::{Duplex, TcpListener, TcpStream, duplex};
 use withy::signal::{self, Signal, Signals};
+use withy::sync::channel::{self, broadcast, never, oneshot, watch};
+use withy::sync::mpsc;
 use withy::sync::{Barrier, Notify, Parker, Semaphore, WaitGroup};
 use withy::sync::{Condvar, Mutex, MutexGuard, RwLock};
 use withy::sync::{LazyLock, Once, OnceLock};
-use withy::sync::channel::{self, broadcast, never, oneshot, watch};
-use withy::sync::mpsc;
 
 use crate::rig::until;
 use crate::support::sockets::{narrow_pair, pair};
@@ -597,6 +596,10 @@ fn initialised(make: impl FnOnce(Part) -> [Part; 3]) -> Call {
             drop(release);
             first.join().expect("it is not interrupted");
             check();
+        }),
+    }
+}
+
 /// A message that comes later is received.
 fn channel_recv(wait: fn(&channel::Receiver<u8>)) -> Call {
     let (sender, receiver) = channel::bounded(1);
@@ -656,6 +659,8 @@ fn lazy_lock(wait: fn(&Lazy)) -> Call {
 fn copies<T>(shared: T) -> [Arc<T>; 3] {
     let shared = Arc::new(shared);
     [shared.clone(), shared.clone(), shared]
+}
+
 /// What could not be sent is not there, and there is as much room as before.
 fn channel_send(wait: fn(&channel::Sender<u8>)) -> Call {
     let (sender, receiver) = channel::bounded(1);
