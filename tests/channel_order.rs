@@ -284,6 +284,8 @@ fn channels_go_through_channels() {
     });
 }
 
+type Act = fn(&Sender<u8>, &Receiver<u8>);
+
 /// A coroutine that sends to itself, or tries in vain, lets its neighbours run.
 #[test]
 fn whoever_never_waits_lets_others_run() {
@@ -291,7 +293,7 @@ fn whoever_never_waits_lets_others_run() {
         within(LIMIT, "a neighbour of one that never waits", || {
             let runtime = support::runtime(1, full_stealing);
             let done = Arc::new(AtomicUsize::new(0));
-            let others: [fn(&Sender<u8>, &Receiver<u8>); 3] = [
+            let others: [Act; 3] = [
                 |sender, receiver| {
                     sender.send(1).unwrap();
                     receiver.recv().unwrap();

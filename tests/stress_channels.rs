@@ -99,7 +99,7 @@ fn every_message_is_received_once() {
             for who in 0..ACTORS {
                 let mut rng = Rng::with_seed(round * 100 + who as u64);
                 let (sender, ledger) = (sender.clone(), ledger.clone());
-                let mut sending = {
+                let sending = {
                     let mut rng = rng.fork();
                     move || {
                         for n in 0..PARCELS {
@@ -109,13 +109,13 @@ fn every_message_is_received_once() {
                     }
                 };
                 let receiver = receiver.clone();
-                let mut receiving = move || receive(&receiver, &mut rng);
+                let receiving = move || receive(&receiver, &mut rng);
                 if who % 3 == 0 {
-                    threads.push(thread::spawn(move || sending()));
-                    threads.push(thread::spawn(move || receiving()));
+                    threads.push(thread::spawn(sending));
+                    threads.push(thread::spawn(receiving));
                 } else {
-                    coroutines.push(runtime.spawn(move || sending()));
-                    coroutines.push(runtime.spawn(move || receiving()));
+                    coroutines.push(runtime.spawn(sending));
+                    coroutines.push(runtime.spawn(receiving));
                 }
             }
             drop((sender, receiver));

@@ -20,7 +20,12 @@
 //!
 //! # Nothing is lost
 //! A message that was put into the slot of a receiver that unwinds goes to the next receiver, or back to the front of
-//! the buffer. One in the slot of a sender that leaves is the sender's again. Messages are dropped outside the lock.
+//! the buffer, which may hold more than its capacity then. One in the slot of a sender that leaves is the sender's again. Messages are
+//! dropped outside the lock.
+//!
+//! Messages that come back from several receivers which unwind at once come back in the order in which those do. And a receiver
+//! that was told of the end may have been told too soon, if another unwinds after that with a message in its hands: the message lies in the
+//! channel, for whoever asks again. (To know better, each receiver would have to say under the lock that it has got its message.)
 
 use std::process;
 
@@ -301,8 +306,8 @@ fn received<T>(waited: Waited<Result<T, Unreceived>, Slot<T>>) -> Option<Result<
     Some(match waited {
         Waited::Done(done) => done,
         Waited::Woken(Slot::Message(message)) => Ok(message),
-        Waited::Woken(Slot::Broken) => return None,
-        Waited::Woken(_) => Err(Unreceived::Disconnected),
+        // A promise was broken; or it is the end, unless a message has come back meanwhile.
+        Waited::Woken(_) => return None,
         Waited::TimedOut(_) => Err(Unreceived::Empty),
     })
 }

@@ -3,7 +3,7 @@
 //! Names and meaning are those of the crate crossbeam-channel. A channel is [`bounded`] (a full one makes senders wait; with a capacity
 //! of 0 each message is handed from a sender to a receiver) or [`unbounded`]. Both ends can be cloned and shared; when one side's last
 //! is dropped the channel is *disconnected*: receivers still get what was sent, senders get their message back. [`after`], [`at`], [`tick`] and
-//! [`never`] are receivers of points in time.
+//! [`never()`] are receivers of points in time.
 //!
 //! Beyond that crate there are [`oneshot()`], for one message; [`broadcast()`], whose receivers get every message each; and [`watch()`],
 //! for a value that changes. [`mpsc`](crate::sync::mpsc) is std's.

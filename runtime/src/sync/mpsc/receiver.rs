@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::sync::channel;
 
-/// The receiving half of [`channel()`](super::channel) or [`sync_channel`](super::sync_channel). There is one, and it cannot be shared
+/// The receiving half of [`channel()`](super::channel()) or [`sync_channel`](super::sync_channel). There is one, and it cannot be shared
 /// between threads, only sent.
 ///
 /// ```compile_fail,E0277
