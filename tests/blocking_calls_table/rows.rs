@@ -14,6 +14,7 @@ use withy::sync::mpsc;
 use withy::sync::{Barrier, Notify, Parker, Semaphore, WaitGroup};
 use withy::sync::{Condvar, Mutex, MutexGuard, RwLock};
 use withy::sync::{LazyLock, Once, OnceLock};
+use withy::sync::channel::{Receiver, Select, Sender, bounded};
 
 use crate::rig::until;
 use crate::support::sockets::{narrow_pair, pair};
@@ -110,6 +111,14 @@ fn waits() -> Vec<Row> {
         row("sync::Semaphore::acquire_owned", || semaphore(0, |semaphore| drop(semaphore.acquire_owned()))),
         row("sync::Semaphore::acquire_timeout", || semaphore(0, |semaphore| drop(semaphore.acquire_timeout(AGES)))),
         row("sync::WaitGroup::wait", wait_group),
+        row("sync::Select::ready", || select(|select| drop(select.ready()))),
+        row("sync::Select::ready_deadline", || select(|select| drop(select.ready_deadline(Instant::now() + AGES)))),
+        row("sync::Select::ready_timeout", || select(|select| drop(select.ready_timeout(AGES)))),
+        row("sync::Select::select", || select(|select| drop(select.select()))),
+        row("sync::Select::select_deadline", || select(|select| drop(select.select_deadline(Instant::now() + AGES)))),
+        row("sync::Select::select_timeout", || select(|select| drop(select.select_timeout(AGES)))),
+        row("sync::Select::select", select_macro),
+        row("sync::SelectedOperation::send", late_send),
         row("net::signal::ctrl_c", || forever(|| drop(signal::ctrl_c()))),
         row("net::signal::Signals::wait", || forever(|| drop(rare_signal().wait()))),
         row("net::signal::Iter::next", || forever(|| drop(rare_signal().iter().next()))),
@@ -517,6 +526,64 @@ fn barrier() -> Call {
                 move || barrier.wait().is_leader()
             });
             assert!(barrier.wait().is_leader() != other.join().unwrap());
+/// A select of all sorts of arms, none of which is ever ready. What they wait for can be used afterwards.
+fn select(wait: fn(&mut Select<'_>)) -> Call {
+    waiting_for_all(move |all, mut child| {
+        let mut select = Select::new();
+        select.recv(&all.receiver);
+        select.send(&all.sender);
+        select.cancelled(&all.token);
+        select.readable(&all.socket);
+        select.join(&mut child);
+        wait(&mut select);
+    })
+}
+
+fn select_macro() -> Call {
+    waiting_for_all(|all, mut child| {
+        withy::select! {
+            recv(all.receiver) -> _ => {}
+            send(all.sender, 1) -> _ => {}
+            cancelled(all.token) => {}
+            readable(all.socket) => {}
+            join(child) -> _ => {}
+        }
+    })
+}
+
+#[derive(Clone)]
+struct All {
+    sender: Sender<i32>,
+    receiver: Receiver<i32>,
+    token: CancelToken,
+    socket: Arc<TcpStream>,
+}
+
+fn waiting_for_all(wait: impl FnOnce(&All, withy::JoinHandle<()>) + Send + 'static) -> Call {
+    let (sender, receiver) = bounded(0);
+    let (ours, mut peer) = pair();
+    let all = All {
+        sender,
+        receiver,
+        token: CancelToken::new(),
+        socket: Arc::new(ours),
+    };
+    let child = withy::spawn(withy::park);
+    let parked = child.coroutine();
+    Call {
+        wait: Box::new({
+            let all = all.clone();
+            move || wait(&all, child)
+        }),
+        after: Box::new(move || {
+            parked.unpark();
+            all.token.cancel();
+            let received = withy::spawn(move || all.receiver.recv());
+            all.sender.send(7).expect("a receiver is there");
+            assert_eq!(received.join().expect("it does not panic"), Ok(7));
+            peer.write_all(b"x").expect("it is connected");
+            let mut byte = [0];
+            (&*all.socket).read_exact(&mut byte).expect("a byte comes");
         }),
     }
 }
@@ -571,6 +638,21 @@ fn wait_group() -> Call {
         wait: Box::new(move || member.wait()),
         after: Box::new(move || group.wait()),
     }
+/// A message for a receiver that has left since.
+fn late_send() -> Call {
+    let (sender, receiver) = bounded(0);
+    forever(move || {
+        let mut select = Select::new();
+        select.send(&sender);
+        let leaving = withy::spawn({
+            let receiver = receiver.clone();
+            move || receiver.recv()
+        });
+        let operation = select.select();
+        leaving.cancel();
+        drop(leaving.join());
+        drop(operation.send(&sender, 1));
+    })
 }
 
 /// One that nobody sends.
