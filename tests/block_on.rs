@@ -135,7 +135,10 @@ fn a_wake_up_before_the_park_is_kept() {
     matrix(LIMIT, "futures that are woken early", |case| {
         case.run(|| {
             block_on(second_poll(Waker::wake_by_ref));
-            block_on(second_poll(|waker| waker.clone().wake()));
+            block_on(second_poll(|waker| {
+                let clone = waker.clone();
+                clone.wake();
+            }));
             block_on(second_poll(|waker| {
                 std::thread::scope(|s| _ = s.spawn(|| waker.wake_by_ref()));
             }));
@@ -214,21 +217,23 @@ fn a_waker_outlives_its_coroutine_and_its_runtime() {
                 door.open();
             }
         });
-        let (left, mut at_first) = (door.clone(), false);
+        let left = door.clone();
         case.run(move || {
             block_on(door);
             // Woken after its call: nothing happens, and a later call is polled as it would be without.
             let stale = left.waker();
             stale.wake_by_ref();
-            block_on(poll_fn(|context| {
-                assert!(context.waker().will_wake(&stale));
-                if std::mem::replace(&mut at_first, true) {
-                    return Poll::Ready(());
+            let later = Door::new();
+            let opener = std::thread::spawn({
+                let later = later.clone();
+                move || {
+                    until_asleep(&later);
+                    later.open();
                 }
-                let waker = context.waker().clone();
-                std::thread::spawn(move || waker.wake());
-                Poll::Pending
-            }));
+            });
+            assert_eq!(block_on(later.clone()), 2);
+            assert!(later.waker().will_wake(&stale));
+            opener.join().unwrap();
         });
         opener.join().unwrap();
     });

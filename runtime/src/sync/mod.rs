@@ -8,6 +8,7 @@ pub mod channel;
 mod condvar;
 mod lazy_lock;
 mod lock;
+pub mod mpsc;
 mod mutex;
 mod notify;
 mod once;

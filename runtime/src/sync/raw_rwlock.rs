@@ -49,7 +49,8 @@
 //! # Fairness (promise 42)
 //! *A reader* waits for the readers that hold the lock when it comes, and for **one writer**: the first that unlocks, whichever that is, lets it in.
 //! For that, *a writer that waits keeps new readers out*: it waits for the readers that hold the lock when it comes, and after each writer that goes first
-//! for those that waited then. Among writers it is as with the mutex: a lock that is free is any writer's, past those in the queue. The first of these that has lost
+//! for those that waited then. The price: while a writer that was woken has not come yet, since its worker is busy, readers wait although
+//! nobody holds the lock. Among writers it is as with the mutex: a lock that is free is any writer's, past those in the queue. The first of these that has lost
 //! for half a millisecond or 16 times is handed it (`raw_mutex.rs`): at the next unlock, or after the readers that wait then.
 //!
 //! # Orderings
@@ -67,7 +68,7 @@ pub(super) const WRITERS: usize = 2;
 pub(super) const READERS: usize = 4;
 pub(super) const WOKEN: usize = 8;
 pub(super) const STARVING: usize = 16;
-const READER: usize = 32;
+pub(super) const READER: usize = 32;
 
 /// Any of these keeps readers out. STARVING comes with WRITERS.
 const NO_READERS: usize = WRITER | WRITERS | WOKEN;

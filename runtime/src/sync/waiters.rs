@@ -43,6 +43,7 @@
 //! is in `select/README.md`, what it needs beside this in `waiters/several.rs`.
 
 use core::cell::UnsafeCell;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::ptr::NonNull;
 
 use crate::atomic::{AtomicU32, AtomicUsize, Cell, Ordering, spin_loop};
@@ -76,6 +77,10 @@ struct Inner<S, P, const N: usize> {
 unsafe impl<S: Send, P: Send, const N: usize> Send for Guarded<S, P, N> {}
 // SAFETY: as above; nothing hands out a `&S` or `&P` to two threads.
 unsafe impl<S: Send, P: Send, const N: usize> Sync for Guarded<S, P, N> {}
+
+// Nothing panics under the lock: a panic leaves no state in between behind.
+impl<S, P, const N: usize> UnwindSafe for Guarded<S, P, N> {}
+impl<S, P, const N: usize> RefUnwindSafe for Guarded<S, P, N> {}
 
 /// First come, first out. Bounded by those who wait (law 8).
 struct Queue<P> {

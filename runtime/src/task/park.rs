@@ -152,8 +152,8 @@ impl Waiting {
     #[inline]
     pub(crate) unsafe fn notify(self) -> Option<Wake> {
         match self {
-            // SAFETY: the caller's promise.
             Waiting::Coroutine(record) => {
+                // SAFETY: the caller's promise.
                 unsafe { notify_borrowed(record.cast()) }.map(Wake::coroutine)
             }
             Waiting::Thread(unparker) => Some(Wake::thread(unparker)),

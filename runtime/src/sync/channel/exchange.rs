@@ -1,8 +1,8 @@
 //! What all channels of messages are inside: a buffer, and those who wait, under one lock.
 //!
 //! # What holds whenever the lock is free
-//! * Where a receiver waits there is no message, and no sender waits (but a select, which is in several queues and may have been
-//!   claimed elsewhere).
+//! * Where a receiver waits there is no message, and no sender waits that has one. (A late one may: a select that has been claimed elsewhere;
+//!   and one for which there is no room, since other late ones keep it.)
 //! * Where a sender waits there is no room: `buffer.len() + reserved >= capacity`. A rendezvous has a capacity of 0.
 //! * Who changes that hands over at once: a sender puts its message into the slot of the receiver that waits longest; a
 //!   receiver that makes room moves the message of the sender that waits longest into the buffer. So messages come out
@@ -20,11 +20,16 @@
 //!
 //! # Nothing is lost
 //! A message that was put into the slot of a receiver that unwinds goes to the next receiver, or back to the front of
-//! the buffer. One in the slot of a sender that leaves is the sender's again. Messages are dropped outside the lock.
+//! the buffer, which may hold more than its capacity then. One in the slot of a sender that leaves is the sender's again. Messages are
+//! dropped outside the lock.
+//!
+//! Messages that come back from several receivers which unwind at once come back in the order in which those do. And a receiver
+//! that was told of the end may have been told too soon, if another unwinds after that with a message in its hands: the message lies in the
+//! channel, for whoever asks again. (To know better, each receiver would have to say under the lock that it has got its message.)
 
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::process;
 
+use crate::atomic::{AtomicUsize, Ordering};
 use crate::sync::channel::buffer::Buffer;
 use crate::sync::tally::Tally;
 use crate::sync::waiters::{self, Enter, Guarded, Left, Place, Waited};
@@ -86,6 +91,12 @@ pub(super) enum Unreceived {
     /// There is no message, or there was none until the deadline.
     Empty,
     Disconnected,
+}
+
+impl<T> Slot<T> {
+    pub(super) fn is_message(&self) -> bool {
+        matches!(self, Slot::Message(_))
+    }
 }
 
 impl<T> State<T> {
@@ -295,8 +306,8 @@ fn received<T>(waited: Waited<Result<T, Unreceived>, Slot<T>>) -> Option<Result<
     Some(match waited {
         Waited::Done(done) => done,
         Waited::Woken(Slot::Message(message)) => Ok(message),
-        Waited::Woken(Slot::Broken) => return None,
-        Waited::Woken(_) => Err(Unreceived::Disconnected),
+        // A promise was broken; or it is the end, unless a message has come back meanwhile.
+        Waited::Woken(_) => return None,
         Waited::TimedOut(_) => Err(Unreceived::Empty),
     })
 }
@@ -374,6 +385,11 @@ pub(super) fn take<T>(access: &mut Access<'_, T>) -> Take<T> {
     {
         return taken;
     }
+    if access.state.reserved > 0
+        && let Some(message) = take_past_late_senders(access)
+    {
+        return Take::Message(message);
+    }
     if access.state.senders_gone {
         Take::Disconnected
     } else {
@@ -397,6 +413,17 @@ fn take_from_sender<T>(access: &mut Access<'_, T>) -> Option<Take<T>> {
             return taken;
         }
     }
+}
+
+/// All the room is kept for messages that are still being made: a sender that has one waits beside it.
+#[cold]
+fn take_past_late_senders<T>(access: &mut Access<'_, T>) -> Option<T> {
+    access.wake_such(SENDERS, Slot::is_message, |slot| {
+        match core::mem::replace(slot, Slot::Empty) {
+            Slot::Message(message) => Some(message),
+            _ => None,
+        }
+    })?
 }
 
 /// There is room: for the message of the sender that waits longest.

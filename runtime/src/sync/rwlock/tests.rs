@@ -7,7 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::atomic::Ordering;
-use crate::sync::raw_rwlock::{READING, RawRwLock, STARVING, WOKEN, WRITER, WRITERS, WRITING};
+use crate::sync::raw_rwlock::{
+    READER, READING, RawRwLock, STARVING, WOKEN, WRITER, WRITERS, WRITING,
+};
 use crate::{CancelToken, Cancelled, Runtime, Steal};
 
 /// Guards against hanging only.
@@ -449,12 +451,31 @@ fn a_starving_writer_is_handed_the_lock_by_the_last_reader() {
         until("two writers wait", || {
             stage.lock.queues.with(|queues| !queues.is_last(WRITING))
         });
+        let busy = stage.busy_worker();
         stage.lock.unlock_write();
         assert!(!stage.lock.try_write());
+        drop(busy);
         readers.into_iter().for_each(Actor::join);
         writer.join();
         later.join();
         assert_eq!(stage.log(), ["reader", "reader", "writer", "later"]);
+    });
+}
+
+/// Promise 42. Nobody comes in between the last reader's unlock and its handing the lock over.
+#[test]
+fn a_lock_that_a_starving_writer_is_due_is_not_free() {
+    each_single_worker(|stage| {
+        stage.lock.write();
+        let writer = stage.waiting_writer("writer");
+        stage.starve();
+        stage.lock.downgrade();
+        // The first half of an unlock, and back.
+        stage.lock.word.fetch_sub(READER, Ordering::SeqCst);
+        assert!(!stage.lock.try_write() && !stage.lock.try_read());
+        stage.lock.word.fetch_add(READER, Ordering::SeqCst);
+        stage.lock.unlock_read();
+        writer.join();
     });
 }
 

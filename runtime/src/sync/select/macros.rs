@@ -266,16 +266,12 @@ macro_rules! __select {
         }
     };
     (@open $order:ident [{join ($h:expr) $pat:tt $body:tt} $($arms:tt)*] $limit:tt [$($variables:tt)*] [$($results:tt)*]) => {{
-        // It is named twice: borrowed here, taken if the arm is chosen. So it must be a place, not a call.
+        // It is named twice: borrowed here, taken in its body. So it must be a place, not a call.
         let _ = &raw const $h;
         match $h {
             ref mut operand => {
                 let mut arm = $crate::sync::channel::__expanded::join(operand);
-                $crate::__select!(@open $order [$($arms)*] $limit [$($variables)* arm] [$($results)* ({
-                    #[allow(unused_imports)]
-                    use $crate::sync::channel::__expanded::Joined as _;
-                    $h.__joined()
-                })])
+                $crate::__select!(@open $order [$($arms)*] $limit [$($variables)* arm] [$($results)* (())])
             }
         }
     }};
@@ -320,6 +316,22 @@ macro_rules! __select {
     };
 
     // ---- @bodies outcome [arms] [limit] ----
+    (@bodies $outcome:ident [{join ($h:expr) ($pat:pat) ($body:expr)} $($arms:tt)*] $limit:tt) => {
+        match $outcome {
+            $crate::sync::channel::__expanded::Which::This(()) => {
+                // It has ended, so this does not wait. Here, since the handle is moved in this arm only.
+                let $pat = {
+                    #[allow(unused_imports)]
+                    use $crate::sync::channel::__expanded::Joined as _;
+                    $h.__joined()
+                };
+                $body
+            }
+            $crate::sync::channel::__expanded::Which::Other(outcome) => {
+                $crate::__select!(@bodies outcome [$($arms)*] $limit)
+            }
+        }
+    };
     (@bodies $outcome:ident [{$name:ident $operands:tt ($pat:pat) ($body:expr)} $($arms:tt)*] $limit:tt) => {
         match $outcome {
             $crate::sync::channel::__expanded::Which::This(value) => {

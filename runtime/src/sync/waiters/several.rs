@@ -2,7 +2,7 @@
 
 use core::ptr;
 
-use super::{Access, Arm, Choice, Guarded, Node, PASSED_OVER, Wakes};
+use super::{Access, Arm, Choice, Guarded, Node, PASSED_OVER, TAKEN, Wakes};
 use crate::atomic::Ordering;
 
 impl<S, P, const N: usize> Guarded<S, P, N> {
@@ -45,16 +45,39 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
         let mut at = self.queues[queue].head;
         while let Some(node) = at {
             // SAFETY: it is QUEUED, so its frame stands, and its fields belong to the lock's holder.
-            let node = unsafe { node.as_ref() };
-            // SAFETY: as above.
-            if node.choice.get().is_none_or(Arm::is_open)
-                && is_such(unsafe { &*node.payload.get() })
-            {
+            let (node, payload) = unsafe { (node.as_ref(), &*node.as_ref().payload.get()) };
+            if node.choice.get().is_none_or(Arm::is_open) && is_such(payload) {
                 return true;
             }
             at = node.next.get();
         }
         false
+    }
+
+    /// Wakes the first in a queue whose payload is such, after `give` has changed it. Only of payloads that no select has.
+    pub(crate) fn wake_such<R>(
+        &mut self,
+        queue: usize,
+        is_such: impl Fn(&P) -> bool,
+        give: impl FnOnce(&mut P) -> R,
+    ) -> Option<R> {
+        let mut at = self.queues[queue].head;
+        while let Some(first) = at {
+            // SAFETY: it is QUEUED, so its frame stands, and its fields belong to the lock's holder.
+            let node = unsafe { first.as_ref() };
+            at = node.next.get();
+            // SAFETY: as above; nothing else refers to the payload.
+            let payload = unsafe { &mut *node.payload.get() };
+            if node.choice.get().is_none() && is_such(payload) {
+                self.queues[queue].unlink(node);
+                node.stage.store(TAKEN, Ordering::Release);
+                let given = give(payload);
+                // SAFETY: TAKEN, by us, and not touched again.
+                unsafe { self.finish(first) };
+                return Some(given);
+            }
+        }
+        None
     }
 
     /// Moves the first of queue `from` that can be claimed to the end of queue `to`, where it waits on; unless `wakes`

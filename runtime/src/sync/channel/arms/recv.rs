@@ -56,6 +56,7 @@ fn is_ready<T>(access: &Access<'_, T>) -> bool {
     state.buffer.len() > 0
         || state.senders_gone
         || state.capacity == 0 && access.any(SENDERS, |slot| !matches!(slot, Slot::Watch))
+        || state.reserved > 0 && access.any(SENDERS, Slot::is_message)
 }
 
 impl<T> ChannelArm for MessageArm<'_, T> {
