@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use withy::net::{TcpListener, TcpStream};
+use withy::sync::Mutex;
+use withy::sync::channel::bounded;
 use withy::{Runtime, Steal};
 
 /// Coroutines that are alive at a time in `spawn_many`.
@@ -20,6 +22,8 @@ const MANY: u32 = 10_000;
 const MESSAGE: [u8; 64] = [b'w'; 64];
 /// A limit that is never reached.
 const FAR: Duration = Duration::from_secs(3600);
+/// Messages that fit into the channel of `channel_fan_in`.
+const CAPACITY: usize = 1_024;
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -40,6 +44,11 @@ fn main() {
     );
     bench(&mut criterion, "timeout", 1, timeout_that_ends_nothing);
     bench(&mut criterion, "steal", 2, steal);
+    lock_on_a_thread(&mut criterion);
+    bench(&mut criterion, "lock", 1, lock);
+    bench(&mut criterion, "channel_rendezvous", 1, rendezvous);
+    bench(&mut criterion, "channel_ping_pong", 1, channel_ping_pong);
+    bench(&mut criterion, "channel_fan_in", 1, channel_fan_in);
     for connections in [1, 64] {
         echo(&mut criterion, connections);
     }
@@ -167,6 +176,75 @@ fn steal(iters: u64) -> Duration {
         }
     }
     begin.elapsed()
+}
+
+/// `lock` outside a runtime, and what std's takes.
+fn lock_on_a_thread(criterion: &mut Criterion) {
+    criterion.bench_function("lock/thread", |bencher| bencher.iter_custom(lock));
+    criterion.bench_function("lock/std", |bencher| {
+        let mutex = std::sync::Mutex::new(0);
+        bencher.iter(|| *black_box(&mutex).lock().expect("nobody panics") += 1);
+    });
+}
+
+/// One iteration: a mutex that nobody else uses is locked, its value changed, and it is unlocked.
+fn lock(iters: u64) -> Duration {
+    let mutex = Mutex::new(0);
+    let begin = Instant::now();
+    for _ in 0..iters {
+        *black_box(&mutex).lock().expect("nobody panics") += 1;
+    }
+    begin.elapsed()
+}
+
+/// One iteration: a message there and back, over two channels that hold one.
+fn channel_ping_pong(iters: u64) -> Duration {
+    messages_ping_pong(iters, 1)
+}
+
+/// The same over two channels that hold none.
+fn rendezvous(iters: u64) -> Duration {
+    messages_ping_pong(iters, 0)
+}
+
+fn messages_ping_pong(iters: u64, capacity: usize) -> Duration {
+    let (there, arrives) = bounded(capacity);
+    let (back, returns) = bounded(capacity);
+    let echo = withy::spawn(move || {
+        for n in arrives {
+            back.send(n).expect("the other waits for it");
+        }
+    });
+    let begin = Instant::now();
+    for n in 0..iters {
+        there.send(n).expect("the other receives until the end");
+        black_box(returns.recv().expect("the other sends it back"));
+    }
+    let elapsed = begin.elapsed();
+    drop(there);
+    echo.join().expect("it does not panic");
+    elapsed
+}
+
+/// One iteration: one message of one of four coroutines that send to one. Their number is rounded up, and the time down
+/// accordingly.
+fn channel_fan_in(iters: u64) -> Duration {
+    let each = iters.div_ceil(4);
+    let (sender, receiver) = bounded(CAPACITY);
+    let begin = Instant::now();
+    for _ in 0..4 {
+        let sender = sender.clone();
+        drop(withy::spawn(move || {
+            for n in 0..each {
+                sender.send(n).expect("it is received until the end");
+            }
+        }));
+    }
+    drop(sender);
+    let received = receiver.iter().map(black_box).count() as u64;
+    let elapsed = begin.elapsed();
+    assert_eq!(received, 4 * each);
+    elapsed.mul_f64(iters as f64 / received as f64)
 }
 
 /// One iteration: 64 bytes go to the echo server and come back; client and server share the worker.

@@ -5,10 +5,10 @@ pub use withy_net::signal;
 pub use withy_runtime::sync;
 pub use withy_runtime::{
     AccessError, Builder, CancelToken, Cancelled, Coroutine, CoroutineId, CoroutineLocal, Elapsed,
-    JoinHandle, Runtime, RuntimeBuilder, Scope, ScopedJoinHandle, Steal, blocking, compute,
-    coroutine_local, current, fs, no_park, now, park, park_timeout, run, scope, select,
-    select_biased, shield, sleep, sleep_until, spawn, spawn_blocking, spawn_local, spawn_on,
-    yield_now,
+    JoinFuture, JoinHandle, Runtime, RuntimeBuilder, Scope, ScopedJoinHandle, Steal, block_on,
+    blocking, compute, coroutine_local, current, fs, no_park, now, park, park_timeout, run, scope,
+    select, select_biased, shield, sleep, sleep_until, spawn, spawn_blocking, spawn_local,
+    spawn_on, yield_now,
 };
 #[cfg(panic = "unwind")]
 pub use withy_runtime::{TryScope, deadline, timeout, try_scope};

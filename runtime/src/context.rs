@@ -58,3 +58,10 @@ pub(crate) fn consume_budget() {
         worker.consume_budget();
     }
 }
+
+/// Lets others run before the caller, a coroutine that could go on; not inside `no_park`.
+pub(crate) fn let_others_run() {
+    if let Some(worker) = current_worker().filter(|worker| worker.is_running()) {
+        worker.yield_for_others();
+    }
+}

@@ -10,13 +10,13 @@
 //! 4. `scheduler`: what runs next and where, stealing, sleep and wake-up, the watchdog, the end;
 //! 5. `poll`: the netpoller: from an epoll event to an unpark;
 //! 6. `time`, `blocking`, `fs`: timers and timeouts, threads for what blocks or computes, and files on them;
-//! 7. `sync`: the wait queue, and the locks and channels that are built on it;
+//! 7. `sync`: the wait queue, and the locks and channels that are built on it; `future`: to async code and back;
 //! 8. `context`, `spawn`, `builder`, `runtime`: the ways in; `fork`: the way that is closed.
 //!
 //! # Where unsafe lives
 //! `task::{header, interrupt, join, live, no_park, park, plain, records, scope, thread}`, `coroutine::switch`, `stack`,
 //! `scheduler::{inbox, inspect, shared, shutdown, watchdog, worker}`, `poll` (but for its slots and lobby), `time::timers`,
-//! `blocking::{job, lend, pool}`, `sync` (the modules that say so), `context`, `fork`, `spawn`, `runtime`. The pure protocols (`task::{state, join_word}`,
+//! `blocking::{job, lend, pool}`, `sync` (the modules that say so), `context`, `fork`, `future`, `spawn`, `runtime`. The pure protocols (`task::{state, join_word}`,
 //! `scheduler::idle`, `poll::{slot, lobby}`, `blocking::queue`, `time::wheel`) hold none.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -31,6 +31,7 @@ mod context;
 mod coroutine;
 mod fork;
 pub mod fs;
+mod future;
 pub mod poll;
 mod runtime;
 mod scheduler;
@@ -43,6 +44,7 @@ mod time;
 pub use blocking::{blocking, compute, spawn_blocking};
 pub use builder::{RuntimeBuilder, Steal};
 pub use coroutine::unwind::Cancelled;
+pub use future::{JoinFuture, block_on};
 pub use runtime::Runtime;
 pub use spawn::{Builder, run, spawn, spawn_local, spawn_on};
 #[doc(hidden)]

@@ -1,9 +1,11 @@
 //! The join word (`task/join_word.rs`) under every interleaving: one owner of the result, a joiner that is woken once
-//! and never before the stack is free, and a waiter's record that nobody touches after it is gone.
+//! and never before the stack is free, and a waiter's record that nobody touches after it is gone. And for a future: one owner of
+//! its waker, and a wake-up for each poll that was pending.
 //!
 //! Each model names what it hangs on: change that, and the model fails (tried; the outcomes are in `task/README.md`).
 
 use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
@@ -40,7 +42,7 @@ mod atomic {
 #[path = "../src/task/join_word.rs"]
 mod join_word;
 
-use join_word::{Join, JoinWord};
+use join_word::{Join, JoinWord, Published};
 use model::Gate;
 
 /// The joiner's record. It stands for a coroutine's header or a thread's parker: `alive` is its memory, which the joiner
@@ -56,6 +58,15 @@ struct Record {
 /// The address that the joiner leaves in the word; there is one joiner in each model.
 const JOINER: usize = 16;
 
+/// A waker's box. A future is polled with one waker and then with the other.
+struct Waker {
+    /// Made, and not freed.
+    alive: UnsafeCell<bool>,
+    woken: AtomicBool,
+}
+
+const WAKERS: [usize; 2] = [32, 48];
+
 struct Task {
     gate: Gate,
     join: JoinWord,
@@ -64,6 +75,7 @@ struct Task {
     /// Set by the worker when the stack is back in the pool.
     stack_free: UnsafeCell<bool>,
     joiner: Record,
+    wakers: [Waker; 2],
 }
 
 impl Task {
@@ -79,6 +91,7 @@ impl Task {
                 alive: UnsafeCell::new(false),
                 notified: UnsafeCell::new(0),
             },
+            wakers: [Waker::new(), Waker::new()],
         })
     }
 
@@ -87,8 +100,10 @@ impl Task {
         // SAFETY: the stage is the coroutine's until RESULT; loom checks it.
         self.result.with_mut(|result| unsafe { *result = Some(42) });
         self.gate.pass();
-        if self.join.publish_result() {
-            self.take_result();
+        match self.join.publish_result() {
+            Published::Kept => {}
+            Published::Detached => self.take_result(),
+            Published::Awaited(address) => self.waker(address).wake(),
         }
         // SAFETY: the worker's; loom checks that the joiner looks later.
         self.stack_free.with_mut(|free| unsafe { *free = true });
@@ -162,6 +177,59 @@ impl Task {
         }
     }
 
+    fn waker(&self, address: usize) -> &Waker {
+        let index = WAKERS.iter().position(|&waker| waker == address);
+        &self.wakers[index.expect("the address of a waker")]
+    }
+
+    /// `JoinFuture`, polled with one waker after the other, `polls` times at most, and dropped then.
+    fn await_result(&self, polls: usize) {
+        let mut standing = None;
+        for address in WAKERS.into_iter().take(polls) {
+            self.gate.pass();
+            if self.join.look() != Join::Wait {
+                return self.take_result();
+            }
+            self.gate.pass();
+            if let Some(old) = standing.take() {
+                if !self.join.retract() {
+                    return self.take_result();
+                }
+                self.waker(old).free();
+            }
+            self.waker(address).make();
+            self.gate.pass();
+            if self.join.announce_waker(address) != Join::Wait {
+                self.waker(address).free();
+                return self.take_result();
+            }
+            standing = Some(address);
+        }
+        self.gate.pass();
+        if let Some(address) = standing
+            && self.join.retract()
+        {
+            self.waker(address).free();
+        }
+        self.drop_handle();
+    }
+
+    /// `JoinFuture` on an executor that sleeps until the waker is woken.
+    fn await_woken(&self) {
+        let address = WAKERS[0];
+        self.gate.pass();
+        self.waker(address).make();
+        if self.join.announce_waker(address) == Join::Wait {
+            while !self.waker(address).woken.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
+            assert_ne!(self.join.look(), Join::Wait, "woken for nothing");
+        } else {
+            self.waker(address).free();
+        }
+        self.take_result();
+    }
+
     /// After both have ended.
     fn assert_no_result_left(&self) {
         assert_eq!(
@@ -170,6 +238,40 @@ impl Task {
             None,
             "nobody dropped the result"
         );
+        for waker in &self.wakers {
+            // SAFETY: nobody else is left.
+            let alive = waker.alive.with(|alive| unsafe { *alive });
+            assert!(!alive, "nobody freed the waker");
+        }
+    }
+}
+
+impl Waker {
+    fn new() -> Waker {
+        Waker {
+            alive: UnsafeCell::new(false),
+            woken: AtomicBool::new(false),
+        }
+    }
+
+    fn make(&self) {
+        // SAFETY: the future's own, and not announced yet.
+        self.alive.with_mut(|alive| unsafe { *alive = true });
+    }
+
+    fn free(&self) {
+        self.alive.with_mut(|alive| {
+            // SAFETY: the caller has taken it out of the word; loom checks it.
+            let was_alive = unsafe { core::mem::replace(&mut *alive, false) };
+            assert!(was_alive, "a waker has two owners");
+        });
+    }
+
+    /// `future::wake`, on the coroutine's stack. The waker is gone then.
+    fn wake(&self) {
+        self.free();
+        // What it does is foreign; here it tells the executor.
+        self.woken.store(true, Ordering::Release);
     }
 }
 
@@ -259,4 +361,30 @@ fn finished_means_that_join_does_not_wait() {
             task.drop_handle();
         }
     });
+}
+
+/// A future gets the result: at a poll that finds it, or at the one after its waker was woken. A waker that it replaces is
+/// freed once, by the future; one that is still in the word at the end, by the coroutine.
+///
+/// Hangs on: `retract` refusing once RESULT is set, and taking AWAITED out with the address.
+#[test]
+fn a_future_that_is_polled_again_replaces_its_waker() {
+    against(|task| task.await_result(2));
+}
+
+/// A future that is dropped while it waits: its waker is freed once, and the result dropped once.
+///
+/// Hangs on: the same, and DETACHED being added after the waker is out of the word.
+#[test]
+fn a_future_that_is_dropped_leaves_nothing_behind() {
+    against(|task| task.await_result(1));
+}
+
+/// A future that was pending is woken, and finds the result then, although DONE is not there yet.
+///
+/// Hangs on: `publish_result` acquiring the waker and minding AWAITED, and taking it out of the word, so that the worker
+/// finds no waiter; `announce_waker` releasing.
+#[test]
+fn a_pending_future_is_woken() {
+    against(Task::await_woken);
 }

@@ -184,15 +184,156 @@ fn a_try_has_the_lock_or_not() {
     });
 }
 
-/// A waiter is cancelled: in the queue, woken to compete, competing; another one waits, too, and gets the lock.
-fn a_waiter_is_cancelled(starving: bool, again: u32) {
-    check(2, move || {
-        if starving {
-            at_the_end_of_time();
+/// A coroutine that locks it once, and waits for it, for somebody holds it.
+fn waiter(counted: &Arc<Counted>) -> (Arc<Record>, thread::JoinHandle<Result<(), Cancelled>>) {
+    let (counted, record) = (counted.clone(), Record::coroutine());
+    let own = record.clone();
+    let waiter = start(move || coroutine(&own, || counted.lock_and_count()));
+    record.wait_until_parked();
+    (record, waiter)
+}
+
+/// One that holds the lock, and whom of those who wait for it it cancels.
+#[derive(Clone, Copy)]
+struct Canceller {
+    waiters: usize,
+    victim: usize,
+    /// So often it unlocks it and takes it again, before that.
+    again: u32,
+    /// After its last unlock, not before.
+    after: bool,
+}
+
+impl Canceller {
+    fn run(self) {
+        let counted = Counted::new();
+        let got = coroutine(&Record::coroutine(), || {
+            counted.lock.lock();
+            let mut waiters: Vec<_> = (0..self.waiters).map(|_| waiter(&counted)).collect();
+            for _ in 0..self.again {
+                counted.count();
+                counted.lock.unlock();
+                counted.lock.lock();
+            }
+            counted.count();
+            let (record, victim) = waiters.remove(self.victim);
+            if !self.after {
+                record.cancel();
+            }
+            counted.lock.unlock();
+            if self.after {
+                record.cancel();
+            }
+            for (_, other) in waiters {
+                assert_eq!(other.join().unwrap(), Ok(()));
+            }
+            u32::from(victim.join().unwrap().is_ok())
+        });
+        let others = u32::try_from(self.waiters).unwrap() - 1;
+        counted.assert_sections(got.unwrap() + others + self.again + 1);
+    }
+}
+
+/// Hangs on: whoever was woken to compete and unwinds waking the next, and leaving WAITING for those behind.
+#[test]
+fn a_waiter_that_is_cancelled_when_it_is_woken_wakes_the_next() {
+    check(2, || {
+        Canceller {
+            waiters: 2,
+            victim: 0,
+            again: 0,
+            after: true,
         }
+        .run()
+    });
+    check(1, || {
+        Canceller {
+            waiters: 3,
+            victim: 0,
+            again: 0,
+            after: true,
+        }
+        .run()
+    });
+}
+
+/// Hangs on: whoever was woken to compete and unwinds clearing WOKEN, when there is a holder that sees to the others.
+#[test]
+fn a_waiter_that_is_cancelled_when_it_has_lost_leaves_the_next_to_the_holder() {
+    check(2, || {
+        Canceller {
+            waiters: 2,
+            victim: 0,
+            again: 1,
+            after: false,
+        }
+        .run()
+    });
+    check(2, || {
+        Canceller {
+            waiters: 2,
+            victim: 0,
+            again: 1,
+            after: true,
+        }
+        .run()
+    });
+}
+
+/// Hangs on: whoever leaves the queue changing the word in one step, since a holder that sees WOKEN does not ask the queue.
+#[test]
+fn the_last_waiter_leaves_while_the_lock_is_unlocked() {
+    for again in [0, 1] {
+        check(2, move || {
+            Canceller {
+                waiters: 2,
+                victim: 1,
+                again,
+                after: false,
+            }
+            .run()
+        });
+    }
+}
+
+/// Hangs on: whoever was handed the lock and unwinds passing it on.
+#[test]
+fn a_waiter_that_is_cancelled_with_the_lock_in_its_hands_passes_it_on() {
+    for again in [1, 2] {
+        for after in [false, true] {
+            check(2, move || {
+                at_the_end_of_time();
+                Canceller {
+                    waiters: 1,
+                    victim: 0,
+                    again,
+                    after,
+                }
+                .run();
+            });
+            check(1, move || {
+                at_the_end_of_time();
+                Canceller {
+                    waiters: 2,
+                    victim: 0,
+                    again,
+                    after,
+                }
+                .run();
+            });
+        }
+    }
+}
+
+/// It is cancelled at any time.
+///
+/// Hangs on: WAITING staying set while one waits.
+#[test]
+fn a_cancelled_waiter_forgets_nobody() {
+    check(2, || {
         let counted = Counted::new();
         let holder = counted.clone();
-        let holder = start(move || locker(&holder, again));
+        let holder = start(move || locker(&holder, 1));
         let (victim, record) = (counted.clone(), Record::coroutine());
         let cancelled = record.clone();
         let victim = start(move || coroutine(&record, || victim.lock_and_count()));
@@ -201,19 +342,6 @@ fn a_waiter_is_cancelled(starving: bool, again: u32) {
         assert_eq!(holder.join().unwrap(), Ok(()));
         canceller.join().unwrap();
         let got = victim.join().unwrap().is_ok();
-        counted.assert_sections(1 + again + u32::from(got));
+        counted.assert_sections(2 + u32::from(got));
     });
-}
-
-/// Hangs on: whoever was woken to compete and unwinds clearing WOKEN, or waking the next; WAITING being cleared by the last one
-/// that leaves.
-#[test]
-fn a_cancelled_waiter_forgets_nobody() {
-    a_waiter_is_cancelled(false, 1);
-}
-
-/// Hangs on: STARVING being cleared by the starving one that leaves; whoever was handed the lock and unwinds passing it on.
-#[test]
-fn a_cancelled_waiter_passes_on_the_lock_that_it_was_handed() {
-    a_waiter_is_cancelled(true, 2);
 }

@@ -222,6 +222,54 @@ fn a_permit_carries_what_was_done_before_it() {
     });
 }
 
+/// The waker of a `block_on` is woken while its coroutine waits for something else, or for an inner `block_on`: each call
+/// takes its own wake-up, and sees what was done before it.
+///
+/// Hangs on: `wake_future` setting its level's bit with the wake-up and releasing, `take_woken` acquiring and taking no other bit, and
+/// `park` keeping the bits.
+#[test]
+fn a_woken_future_is_polled_at_its_own_level() {
+    with_preemptions(3, || {
+        let gift = Arc::new(UnsafeCell::new(0));
+        let body = {
+            let gift = gift.clone();
+            move |state: &State, stack: &mut Stack| {
+                // The inner call first, then the one around it.
+                if stack.step == 0 {
+                    if !state.take_woken(1) {
+                        return Step::Park;
+                    }
+                    stack.step = 1;
+                }
+                if !state.take_woken(0) {
+                    return Step::Park;
+                }
+                // SAFETY: the wake-up says that it is ours; loom checks it.
+                assert_eq!(gift.with(|gift| unsafe { *gift }), 7);
+                Step::Finish
+            }
+        };
+        let task = Task::new(body);
+        let outer = thread::spawn({
+            let (gift, task) = (gift.clone(), task.clone());
+            move || {
+                // SAFETY: ours until the wake-up.
+                gift.with_mut(|gift| unsafe { *gift = 7 });
+                task.wake(|state| state.wake_future(0))
+            }
+        });
+        let inner = thread::spawn({
+            let task = task.clone();
+            move || task.wake(|state| state.wake_future(1))
+        });
+        task.run();
+        outer.join().unwrap();
+        inner.join().unwrap();
+        task.assert_finished();
+        assert!(!task.state.take_woken(0) && !task.state.take_woken(1));
+    });
+}
+
 /// A cancellation reaches a coroutine that has not begun, runs, or is parked, whatever else wakes it.
 ///
 /// Hangs on: CANCELLED and the wake-up being one read-modify-write.

@@ -300,6 +300,9 @@ fn select(sorts: [&Permits; 2], deadline: Moment) -> Option<usize> {
             self.finished = true;
             let mut woken = None;
             for arm in 0..self.linked {
+                if self.nodes[arm].is_passed_over() {
+                    continue;
+                }
                 // SAFETY: it was linked there.
                 let queued = self.sorts[arm]
                     .0

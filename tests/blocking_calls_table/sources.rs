@@ -99,12 +99,15 @@ fn type_of(owned: &str) -> &str {
 
 fn after_generics(rest: &str) -> &str {
     let mut depth = 1;
+    let mut before = ' ';
     for (at, letter) in rest.char_indices() {
         match letter {
             '<' => depth += 1,
-            '>' => depth -= 1,
+            // Not that of an arrow.
+            '>' if before != '-' => depth -= 1,
             _ => {}
         }
+        before = letter;
         if depth == 0 {
             return &rest[at + 1..];
         }
@@ -117,11 +120,18 @@ fn after_generics(rest: &str) -> &str {
 fn functions_are_found_by_their_headings() {
     let source = "/// Waits.\n///\n/// # Cancellation\n/// It unwinds.\n#[track_caller]\npub fn free<T>(f: T) {\n}\n\
                   /// Does not.\npub fn quick() {}\n\
+                  impl<T, F: FnOnce() -> T> Lazy<T, F> {\n    /// # Cancellation\n    pub fn force(this: &Lazy<T, F>) -> &T {}\n}\n\
                   impl<'a, T: Into<u8>> Wide<'a, T> {\n    /// # Cancellation\n    pub fn wait(self) {}\n\n    fn other() {}\n}\n\
                   impl Iterator for Incoming<'_> {\n    type Item = ();\n\n    /// # Cancellation\n    fn next(&mut self) {}\n}\n\
                   macro_rules! io {\n        impl Read for $stream {\n            /// # Cancellation\n            fn read(\n";
     assert_eq!(
         functions_in(source),
-        ["free", "Wide::wait", "Incoming::next", "$stream::read"]
+        [
+            "free",
+            "Lazy::force",
+            "Wide::wait",
+            "Incoming::next",
+            "$stream::read"
+        ]
     );
 }

@@ -47,6 +47,13 @@ unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 
 /// A [`Mutex`], locked; dropping it unlocks. It stays on its thread, as std's does.
+///
+/// ```compile_fail,E0277
+/// use withy_runtime::sync::Mutex;
+/// static MUTEX: Mutex<u8> = Mutex::new(0);
+/// let guard = MUTEX.lock().unwrap();
+/// std::thread::spawn(move || drop(guard));
+/// ```
 #[must_use = "if unused the Mutex will immediately unlock"]
 pub struct MutexGuard<'a, T: ?Sized + 'a> {
     mutex: &'a Mutex<T>,

@@ -5,7 +5,6 @@
 //! LOCKED    somebody holds it
 //! WAITING   the queue is not empty
 //! WOKEN     one waiter was woken to compete, and has not yet
-//! STARVING  the first in the queue has lost too often: LOCKED is handed over to it
 //! ```
 //! LOCKED is taken by a compare-exchange, by anyone. The other bits change under the queue's lock only; and with LOCKED, the holder
 //! gives it up by a compare-exchange that looks at them. So:
@@ -14,8 +13,10 @@
 //!   word's order, finds WAITING, and wakes it, unless somebody is WOKEN. That one comes to compete: it takes LOCKED, and then its unlock
 //!   finds WAITING; or it finds LOCKED taken, and clears WOKEN in the exchange that sees it, so that the holder's unlock
 //!   wakes the next. If it leaves instead, it wakes the next itself, unless there is a holder.
-//! * *STARVING is never seen without LOCKED*: it is set in an exchange that sees LOCKED, and an unlock that finds it hands over
-//!   without clearing LOCKED. So nobody barges in between.
+//! * *WOKEN is set by whoever gives LOCKED up, or finds it given up*: never while there is a holder. So a holder that found no WOKEN
+//!   when it came to unlock finds none under the queue's lock, and changes the word alone there.
+//! * *A starving waiter is handed the lock.* It goes to the front, and clears WOKEN, in the exchange that sees LOCKED. So the holder's
+//!   unlock finds it there: nobody else is woken, who could get in front of it; and LOCKED is not cleared, so nobody barges in between.
 //!
 //! # Fairness
 //! A lock that is free is anyone's: whoever runs takes it, and goes on without a switch. The waiter that was woken may find it taken again. One that
@@ -31,7 +32,6 @@ use crate::time::{self, Moment};
 const LOCKED: u32 = 1;
 const WAITING: u32 = 2;
 const WOKEN: u32 = 4;
-const STARVING: u32 = 8;
 
 /// After it was woken in vain for the first time, a waiter competes for so long.
 const PATIENCE: Duration = Duration::from_micros(500);
@@ -47,6 +47,7 @@ pub(crate) struct RawMutex {
 
 /// What a waiter wants, and what it got.
 struct Waiter {
+    /// It shall be handed the lock, for it has lost too often.
     starving: bool,
     /// The lock is its own.
     handed_over: bool,
@@ -141,11 +142,10 @@ impl RawMutex {
     fn take_or_enter(&self, loser: &mut Loser) -> Enter<(), Waiter> {
         let starving = loser.starves();
         let cleared = if loser.woken { WOKEN } else { 0 };
-        let waits = WAITING | if starving { STARVING } else { 0 };
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let free = word & LOCKED == 0;
-            let next = word & !cleared | if free { LOCKED } else { waits };
+            let next = word & !cleared | if free { LOCKED } else { WAITING };
             // Acquire: what the last holder did.
             match self
                 .word
@@ -187,7 +187,7 @@ impl RawMutex {
     #[cold]
     fn unlock_slowly(&self) {
         let mut word = self.word.load(Ordering::Relaxed);
-        while word & STARVING == 0 && word & (WAITING | WOKEN) != WAITING {
+        while word & (WAITING | WOKEN) != WAITING {
             match self.word.compare_exchange_weak(
                 word,
                 word & !LOCKED,
@@ -201,24 +201,23 @@ impl RawMutex {
         self.queue.with(|access| self.pass_on(access));
     }
 
-    /// Under the queue's lock, the holder: hands the lock over, or gives it up and wakes the next to compete.
+    /// Under the queue's lock, the holder, when nobody is WOKEN: hands the lock over, or gives it up and wakes the next to compete.
     fn pass_on(&self, access: &mut Access<'_, (), Waiter>) {
         // With LOCKED ours and the queue locked nobody else changes the word: plain stores will do.
-        let woken = self.word.load(Ordering::Relaxed) & WOKEN;
+        debug_assert_eq!(self.word.load(Ordering::Relaxed) & (LOCKED | WOKEN), LOCKED);
         let Some(starving) = access.first(0).map(|first| first.starving) else {
-            return self.word.store(woken, Ordering::Release);
+            // It has left meanwhile.
+            return self.word.store(0, Ordering::Release);
         };
-        // Before the wake-up: whoever is handed the lock may unlock it at once.
         if starving {
+            // Relaxed: the wake-up hands on what holders did.
             self.word
-                .store(LOCKED | waiting_behind(access) | woken, Ordering::Relaxed);
+                .store(LOCKED | waiting_behind(access), Ordering::Relaxed);
             access.wake_next(0, |waiter| waiter.handed_over = true);
-        } else if woken == 0 {
+        } else {
             self.word
                 .store(WOKEN | waiting_behind(access), Ordering::Release);
             access.wake_next(0, |_| {});
-        } else {
-            self.word.store(WOKEN | WAITING, Ordering::Release);
         }
     }
 
@@ -226,11 +225,10 @@ impl RawMutex {
     #[cold]
     fn leave(&self, access: &mut Access<'_, (), Waiter>, waiter: &mut Waiter, left: Left) {
         match left {
-            Left::Queue => {
-                let empty = if access.is_empty(0) { WAITING } else { 0 };
-                let starving = if waiter.starving { STARVING } else { 0 };
-                self.word.fetch_and(!(empty | starving), Ordering::Relaxed);
+            Left::Queue if access.is_empty(0) => {
+                self.word.fetch_and(!WAITING, Ordering::Relaxed);
             }
+            Left::Queue => {}
             Left::Woken if waiter.handed_over => self.pass_on(access),
             Left::Woken => self.leave_competition(access),
         }

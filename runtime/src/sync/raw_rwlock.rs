@@ -49,25 +49,26 @@
 //! # Fairness (promise 42)
 //! *A reader* waits for the readers that hold the lock when it comes, and for **one writer**: the first that unlocks, whichever that is, lets it in.
 //! For that, *a writer that waits keeps new readers out*: it waits for the readers that hold the lock when it comes, and after each writer that goes first
-//! for those that waited then. Among writers it is as with the mutex: a lock that is free is any writer's, past those in the queue. The first of these that has lost
+//! for those that waited then. The price: while a writer that was woken has not come yet, since its worker is busy, readers wait although
+//! nobody holds the lock. Among writers it is as with the mutex: a lock that is free is any writer's, past those in the queue. The first of these that has lost
 //! for half a millisecond or 16 times is handed it (`raw_mutex.rs`): at the next unlock, or after the readers that wait then.
 //!
 //! # Orderings
 //! Taking the lock acquires, giving it up releases. All changes of the word are read-modify-writes, so they carry on the
 //! releases of all readers before them. `settle` acquires and releases: whom it hands the lock to knows by the node's WOKEN what it knows.
 
-use crate::atomic::{AtomicUsize, Ordering};
+use crate::atomic::{AtomicUsize, Ordering, spin_loop};
 use crate::context;
 use crate::sync::raw_mutex::Loser;
 use crate::sync::waiters::{Access, Enter, Guarded, Left, Place, Waited};
 use crate::time::Moment;
 
-const WRITER: usize = 1;
-const WRITERS: usize = 2;
-const READERS: usize = 4;
-const WOKEN: usize = 8;
-const STARVING: usize = 16;
-const READER: usize = 32;
+pub(super) const WRITER: usize = 1;
+pub(super) const WRITERS: usize = 2;
+pub(super) const READERS: usize = 4;
+pub(super) const WOKEN: usize = 8;
+pub(super) const STARVING: usize = 16;
+pub(super) const READER: usize = 32;
 
 /// Any of these keeps readers out. STARVING comes with WRITERS.
 const NO_READERS: usize = WRITER | WRITERS | WOKEN;
@@ -76,15 +77,15 @@ const NO_READERS: usize = WRITER | WRITERS | WOKEN;
 const SPINS: u32 = 40;
 
 pub(crate) struct RawRwLock {
-    word: AtomicUsize,
-    queues: Guarded<ReadersWaiting, Waiter, 2>,
+    pub(super) word: AtomicUsize,
+    pub(super) queues: Guarded<ReadersWaiting, Waiter, 2>,
 }
 
 type ReadersWaiting = usize;
 type Queues<'a> = Access<'a, ReadersWaiting, Waiter, 2>;
 
 /// What a waiter wants, and what it got.
-struct Waiter {
+pub(super) struct Waiter {
     want: Want,
     starving: bool,
     /// The lock is its own. A reader is not woken otherwise.
@@ -287,7 +288,7 @@ impl RawRwLock {
             if self.word.load(Ordering::Relaxed) & (READERS | WRITERS) != 0 {
                 return false;
             }
-            core::hint::spin_loop();
+            spin_loop();
         }
         false
     }
@@ -305,7 +306,12 @@ impl RawRwLock {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let let_in = want.is_let_in(word);
-            let next = word & !competes | if let_in { want.hold() } else { waits };
+            let rest = word & !competes;
+            let next = if let_in {
+                rest + want.hold()
+            } else {
+                rest | waits
+            };
             // Acquire: what the last holders did.
             match self
                 .word
@@ -392,8 +398,8 @@ impl RawRwLock {
 }
 
 /// The queues of those who want to read, and to write.
-const READING: usize = 0;
-const WRITING: usize = 1;
+pub(super) const READING: usize = 0;
+pub(super) const WRITING: usize = 1;
 
 impl Want {
     #[inline]

@@ -10,6 +10,9 @@ use crate::sync::poison::{Flag, LockResult, PoisonError, TryLockError, TryLockRe
 use crate::sync::raw_rwlock::RawRwLock;
 use crate::sync::tally::Tally;
 
+#[cfg(test)]
+mod tests;
+
 /// A lock that many may hold to read, or one to write; [`std::sync::RwLock`] for coroutines and plain threads alike.
 ///
 /// A coroutine that waits for it is parked, and its worker goes on with others. The guards may be held over calls that park: the lock

@@ -43,6 +43,7 @@
 //! is in `select/README.md`, what it needs beside this in `waiters/several.rs`.
 
 use core::cell::UnsafeCell;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::ptr::NonNull;
 
 use crate::atomic::{AtomicU32, AtomicUsize, Cell, Ordering, spin_loop};
@@ -76,6 +77,10 @@ struct Inner<S, P, const N: usize> {
 unsafe impl<S: Send, P: Send, const N: usize> Send for Guarded<S, P, N> {}
 // SAFETY: as above; nothing hands out a `&S` or `&P` to two threads.
 unsafe impl<S: Send, P: Send, const N: usize> Sync for Guarded<S, P, N> {}
+
+// Nothing panics under the lock: a panic leaves no state in between behind.
+impl<S, P, const N: usize> UnwindSafe for Guarded<S, P, N> {}
+impl<S, P, const N: usize> RefUnwindSafe for Guarded<S, P, N> {}
 
 /// First come, first out. Bounded by those who wait (law 8).
 struct Queue<P> {
@@ -167,16 +172,19 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
     /// `f` is the runtime's own: it neither parks nor drops a user's values, nor runs a user's code.
     #[inline]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Access<'_, S, P, N>) -> R) -> R {
-        let mut held = Held::new(self);
+        let mut held = self.hold();
         f(&mut held.access())
+    }
+
+    /// Takes the lock, for what looks first and then waits in the same section; see [`Held::wait`]. As for `with`, nothing of a
+    /// user's is run or dropped before it is free.
+    #[inline]
+    pub(crate) fn hold(&self) -> Held<'_, S, P, N> {
+        Held::new(self)
     }
 
     pub(crate) fn get_mut(&mut self) -> &mut S {
         &mut self.inner.get_mut().state
-    }
-
-    pub(crate) fn into_inner(self) -> S {
-        self.inner.into_inner().state
     }
 
     /// Waits in a queue, if `enter`, which is run under the lock, says so.
@@ -190,7 +198,7 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
         enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
-        self.wait_and(deadline, enter, || {}, leave)
+        self.hold().wait(deadline, enter, leave)
     }
 
     /// The same. `queued` is run when it is in a queue, after the lock is free and before it is parked: somebody may wake it already.
@@ -202,23 +210,46 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
         queued: impl FnOnce(),
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
-        let mut held = Held::new(self);
-        let (queue, place, payload) = match enter(&mut held.access()) {
-            Enter::Done(value) => return Waited::Done(value),
+        self.hold().wait_and(deadline, enter, queued, leave)
+    }
+}
+
+impl<S, P, const N: usize> Held<'_, S, P, N> {
+    /// [`Guarded::wait`], by whom has the lock already.
+    #[inline]
+    pub(crate) fn wait<R>(
+        self,
+        deadline: Moment,
+        enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
+    ) -> Waited<R, P> {
+        self.wait_and(deadline, enter, || {}, leave)
+    }
+
+    #[inline]
+    fn wait_and<R>(
+        mut self,
+        deadline: Moment,
+        enter: impl FnOnce(&mut Access<'_, S, P, N>) -> Enter<R, P>,
+        queued: impl FnOnce(),
+        leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
+    ) -> Waited<R, P> {
+        match enter(&mut self.access()) {
+            Enter::Done(value) => Waited::Done(value),
             Enter::Wait {
                 queue,
                 place,
                 payload,
-            } => (queue, place, payload),
-        };
-        let node = Node::new(payload);
-        self.wait_queued(held, (queue, place), node, deadline, queued, leave)
+            } => {
+                let node = Node::new(payload);
+                self.wait_queued((queue, place), node, deadline, queued, leave)
+            }
+        }
     }
 
     #[inline(never)]
     fn wait_queued<R>(
-        &self,
-        mut held: Held<'_, S, P, N>,
+        mut self,
         (queue, place): (usize, Place),
         node: Node<P>,
         deadline: Moment,
@@ -226,13 +257,13 @@ impl<S, P, const N: usize> Guarded<S, P, N> {
         leave: impl FnOnce(&mut Access<'_, S, P, N>, &mut P, Left),
     ) -> Waited<R, P> {
         let mut seat = Seat {
-            guarded: self,
+            guarded: self.guarded,
             node: &node,
             leave: Some(leave),
         };
         // SAFETY: the seat keeps the node here until it is out of the queue, also when this unwinds.
-        unsafe { held.access().link(seat.node, queue, place) };
-        drop(held);
+        unsafe { self.access().link(seat.node, queue, place) };
+        drop(self);
         queued();
         let timed_out = loop {
             let passed = park::park(deadline);
@@ -325,7 +356,7 @@ impl<'a, S, P, const N: usize> Held<'a, S, P, N> {
     }
 
     #[inline]
-    fn access(&mut self) -> Access<'_, S, P, N> {
+    pub(crate) fn access(&mut self) -> Access<'_, S, P, N> {
         // SAFETY: the lock is ours for as long as `self` lives, and `&mut self` makes this the only access.
         let inner = unsafe { &mut *self.guarded.inner.get() };
         Access {
@@ -410,9 +441,11 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
             let node = unsafe { first.as_ref() };
             self.queues[queue].unlink(node);
             if node.choice.get().is_none_or(Arm::claim) {
-                node.stage.store(TAKEN, Ordering::Release);
+                // Relaxed: the notification releases it.
+                node.stage.store(TAKEN, Ordering::Relaxed);
                 return Some(first);
             }
+            // Release: nothing here is used any more. The select may look without the lock.
             node.stage.store(PASSED_OVER, Ordering::Release);
         }
     }
@@ -427,7 +460,7 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
         let node = unsafe { node.as_ref() };
         // SAFETY: `who` belongs to the waker now, and the waiter's record lives until it has seen WOKEN, below.
         let wake = node.who.take().and_then(|who| unsafe { who.notify() });
-        // Release: the payload, to the waiter.
+        // Release: the payload, and that nothing here is used any more.
         node.stage.store(WOKEN, Ordering::Release);
         if let Some(wake) = wake {
             self.wakes.push(wake);
@@ -492,14 +525,27 @@ impl<P> Node<P> {
     /// The waiter: whether it was woken. The payload is its own again then.
     #[inline]
     pub(crate) fn is_woken(&self) -> bool {
+        let mut looks = 0;
         loop {
-            // Acquire: the payload, and TAKEN by way of the notification.
+            // Acquire: the payload, and the waker's last use of the node and of the waiter's record.
             match self.stage.load(Ordering::Acquire) {
                 WOKEN => return true,
-                TAKEN => spin_loop(),
+                TAKEN => wait_for_waker(&mut looks),
                 _ => return false,
             }
         }
+    }
+}
+
+/// The waker is a few instructions away from WOKEN, unless it is off its core.
+#[cold]
+fn wait_for_waker(looks: &mut u32) {
+    const LOOKS_MAX: u32 = 64;
+    *looks += 1;
+    if looks.is_multiple_of(LOOKS_MAX) {
+        std::thread::yield_now();
+    } else {
+        spin_loop();
     }
 }
 
@@ -582,15 +628,19 @@ impl Choice {
 /// Who is to be let go once the lock is free. Mostly one.
 pub(crate) struct Wakes {
     first: Option<Wake>,
-    /// Bounded by the waiters of one queue (law 8).
-    more: Vec<Wake>,
+    /// Bounded by the waiters of one queue (law 8). Boxed, so that nobody pays for what is rare.
+    #[expect(
+        clippy::box_collection,
+        reason = "one word, which is looked at with each use"
+    )]
+    more: Option<Box<Vec<Wake>>>,
 }
 
 impl Wakes {
     pub(crate) const fn new() -> Wakes {
         Wakes {
             first: None,
-            more: Vec::new(),
+            more: None,
         }
     }
 
@@ -599,7 +649,20 @@ impl Wakes {
         if self.first.is_none() {
             self.first = Some(wake);
         } else {
-            self.more.push(wake);
+            self.push_behind(wake);
+        }
+    }
+
+    #[cold]
+    fn push_behind(&mut self, wake: Wake) {
+        self.more.get_or_insert_default().push(wake);
+    }
+
+    #[cold]
+    fn let_go(&mut self, first: Wake) {
+        first.let_go();
+        for wake in self.more.take().into_iter().flat_map(|more| *more) {
+            wake.let_go();
         }
     }
 }
@@ -607,11 +670,8 @@ impl Wakes {
 impl Drop for Wakes {
     #[inline]
     fn drop(&mut self) {
-        if let Some(wake) = self.first.take() {
-            wake.let_go();
-            for wake in self.more.drain(..) {
-                wake.let_go();
-            }
+        if let Some(first) = self.first.take() {
+            self.let_go(first);
         }
     }
 }

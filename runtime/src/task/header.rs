@@ -12,10 +12,11 @@ use std::sync::Arc;
 use crate::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::context;
 use crate::coroutine::{Switch, YielderRef, unwind};
+use crate::future;
 use crate::scheduler::{Shared, Worker};
 use crate::stack::StackSize;
 use crate::task::interrupt::{self, Interrupts};
-use crate::task::join_word::JoinWord;
+use crate::task::join_word::{JoinWord, Published};
 use crate::task::records;
 use crate::task::root::Root;
 use crate::task::scope::ScopeData;
@@ -45,6 +46,10 @@ pub(crate) struct ThreadRecord {
     pub(crate) permit: AtomicBool,
     /// The thread's own: nobody else touches it.
     pub(crate) interrupts: Interrupts,
+    /// Depth of `block_on` calls. The thread's own, too.
+    pub(crate) block_ons: Cell<u32>,
+    /// Which of them were woken, a bit a level: what a coroutine has in its state word.
+    pub(crate) woken: AtomicU32,
     pub(crate) id: u64,
     pub(crate) name: Option<Box<str>>,
 }
@@ -249,12 +254,15 @@ impl TaskRef {
         // SAFETY: first run, so the closure is in its stage and nobody else touches the stage before RESULT.
         unsafe { (task.vtable.run)(header, task.is_cancelled_fresh()) };
         root.end();
-        if task.join.publish_result() {
+        match task.join.publish_result() {
+            Published::Kept => return,
             // SAFETY: RESULT was published by us and the handle is gone, so the result is ours.
-            unsafe { (task.vtable.drop_result)(header) };
-            // A destructor may have waited.
-            root.end();
+            Published::Detached => unsafe { (task.vtable.drop_result)(header) },
+            // SAFETY: what stood in the word is ours from RESULT on.
+            Published::Awaited(waker) => unsafe { future::wake(waker) },
         }
+        // A destructor, or the waker, may have waited.
+        root.end();
     }
 
     /// Ends a coroutine that never runs, on the caller's stack: the runtime has shut down.
@@ -264,7 +272,8 @@ impl TaskRef {
     pub(crate) unsafe fn cancel_unstarted(self) {
         // SAFETY: fresh and not queued: the closure is untouched and ours.
         unsafe { (self.vtable.run)(self.0, true) };
-        if self.join.publish_result() {
+        // No future waits: its handle is not handed out yet.
+        if self.join.publish_result() == Published::Detached {
             // SAFETY: as in `run_to_end`.
             unsafe { (self.vtable.drop_result)(self.0) };
         }

@@ -112,6 +112,11 @@ impl Interrupts {
         self.foreign.set(foreign);
     }
 
+    /// The coroutine begins, or has ended: whoever unwinds on its thread, it is a neighbour.
+    pub(crate) fn settle(&self) {
+        self.come_back(true);
+    }
+
     /// The outermost frame that is due.
     fn due(&self) -> Option<u64> {
         let now = match self.limit.get() {
@@ -225,7 +230,12 @@ pub(crate) fn is_unwinding() -> bool {
 /// Whether the caller unwinds from a panic: not from an interruption, and not only a neighbour that waits in the middle
 /// of its own unwinding, which [`std::thread::panicking`] counts too.
 ///
-/// While such a neighbour waits, a panic of the caller's own is not known from it, and taken for its.
+/// std tells whether a thread unwinds, not how often. So the answer can be wrong in these cases, all of them rare:
+/// * While such a neighbour waits, a panic of the caller's own is not known from it, and taken for its; if the caller itself waits
+///   in the middle of that, also later.
+/// * If the caller waits in the middle of its own panic's unwinding, and a neighbour begins to unwind and waits, too, the caller is
+///   taken to be panicking still after it has caught its panic, until the neighbour's is over.
+/// * Code that has swallowed an interruption, and then panics within the same frame: the panic is taken for the interruption's unwinding.
 #[inline]
 pub(crate) fn is_panicking() -> bool {
     std::thread::panicking() && panics_itself()
@@ -234,7 +244,8 @@ pub(crate) fn is_panicking() -> bool {
 #[cold]
 fn panics_itself() -> bool {
     with_current(|_, interrupts| {
-        !interrupts.is_unwinding() && !interrupts.abandoning.get() && !interrupts.foreign.get()
+        // While something is abandoned nothing unwinds but a panic.
+        !interrupts.is_unwinding() && !interrupts.foreign.get()
     })
 }
 

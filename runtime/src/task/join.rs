@@ -76,11 +76,15 @@ impl<T> JoinHandle<T> {
     /// ```
     pub fn join(self) -> std::thread::Result<T> {
         self.wait();
+        // SAFETY: `new` promised the type; DONE was seen (acquire) and implies RESULT; the handle is consumed.
+        unsafe { self.into_task().take_result() }
+    }
+
+    /// What it knows, with its rights: to take the result, or to detach the coroutine.
+    pub(crate) fn into_task(self) -> TaskRef {
         let this = core::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped, so its reference is taken over once.
-        let task = unsafe { core::ptr::read(&this.task) };
-        // SAFETY: `new` promised the type; DONE was seen (acquire) and implies RESULT; the handle is consumed.
-        unsafe { task.take_result() }
+        unsafe { core::ptr::read(&this.task) }
     }
 
     /// Waits without taking the result.

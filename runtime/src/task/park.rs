@@ -152,11 +152,11 @@ impl Waiting {
     #[inline]
     pub(crate) unsafe fn notify(self) -> Option<Wake> {
         match self {
-            // SAFETY: the caller's promise.
             Waiting::Coroutine(record) => {
-                unsafe { notify_borrowed(record.cast()) }.map(Wake::Coroutine)
+                // SAFETY: the caller's promise.
+                unsafe { notify_borrowed(record.cast()) }.map(Wake::coroutine)
             }
-            Waiting::Thread(unparker) => Some(Wake::Thread(unparker)),
+            Waiting::Thread(unparker) => Some(Wake::thread(unparker)),
         }
     }
 
@@ -169,19 +169,29 @@ impl Waiting {
     }
 }
 
-/// What is left to do for one that was notified, when its waker holds no lock any more.
-pub(crate) enum Wake {
-    /// It was parked: this is its queue link.
-    Coroutine(TaskRef),
-    Thread(Unparker),
-}
+/// What is left to do for one that was notified, when its waker holds no lock any more: a coroutine's queue link, or a
+/// reference to a plain thread. One word.
+#[must_use]
+pub(crate) struct Wake(NonNull<Parkable>);
 
 impl Wake {
     #[inline]
+    fn coroutine(task: TaskRef) -> Wake {
+        Wake(task.into_raw().cast())
+    }
+
+    fn thread(unparker: Unparker) -> Wake {
+        Wake(unparker.into_raw().cast())
+    }
+
+    #[inline]
     pub(crate) fn let_go(self) {
-        match self {
-            Wake::Coroutine(task) => scheduler::schedule(task),
-            Wake::Thread(unparker) => unparker.unpark(),
+        // SAFETY: what was taken over in `coroutine` or `thread` is given on; `kind` says which it was.
+        unsafe {
+            match self.0.as_ref().kind {
+                ParkKind::Coroutine => scheduler::schedule(TaskRef::from_raw(self.0.cast())),
+                ParkKind::Thread => Unparker(self.0).unpark(),
+            }
         }
     }
 }

@@ -90,6 +90,8 @@ fn enrol_thread() -> NonNull<ThreadRecord> {
         parker: ThreadParker::new(),
         permit: AtomicBool::new(false),
         interrupts: Interrupts::new(true),
+        block_ons: Cell::new(0),
+        woken: AtomicU32::new(0),
         id: next_id(),
         name: std::thread::current().name().map(Into::into),
     })));

@@ -1,6 +1,8 @@
 //! What a coroutine keeps at the root of its own stack while it lives: so its record, of which a parked million has a
 //! million, does not grow.
 
+use core::cell::Cell;
+
 use crate::context;
 use crate::task::interrupt::Interrupts;
 use crate::task::local::Locals;
@@ -11,17 +13,19 @@ pub(crate) struct Root {
     pub(crate) interrupts: Interrupts,
     pub(crate) timer: Timer,
     pub(crate) locals: Locals,
+    /// Depth of `block_on` calls.
+    pub(crate) block_ons: Cell<u32>,
 }
 
 impl Root {
     pub(crate) fn new(cancellable: bool) -> Root {
         let interrupts = Interrupts::new(cancellable);
-        // Whoever unwinds on this thread, it is a neighbour.
-        interrupts.come_back(true);
+        interrupts.settle();
         Root {
             interrupts,
             timer: Timer::new(),
             locals: Locals::new(),
+            block_ons: Cell::new(0),
         }
     }
 
@@ -35,6 +39,8 @@ impl Root {
 
     #[inline(never)]
     fn clear(&self) {
+        // What it unwound from, if it did, has been caught.
+        self.interrupts.settle();
         self.locals.destroy();
         // Last: their destructors may have waited, too.
         if let Some(worker) = context::current_worker() {

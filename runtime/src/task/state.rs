@@ -16,7 +16,7 @@
 //! extra pass through the queue.
 //!
 //! Beside the lifecycle the word carries flags. PERMIT is the public `unpark` token, kept until the coroutine's next
-//! public `park`. The others are *reasons to look up* when a wait begins or ends: CANCELLED, set once and never
+//! public `park`. WOKEN is the same for wakers: kept until the `block_on` that they belong to takes it. The others are *reasons to look up* when a wait begins or ends: CANCELLED, set once and never
 //! cleared; RAISED, one of the coroutine's frames may have been raised; FIRED, its timer may have expired. WITHHELD asks
 //! for a further look once nobody unwinds on its thread.
 //!
@@ -43,6 +43,10 @@ const RAISED: u32 = 1 << 4;
 const FIRED: u32 = 1 << 5;
 /// An interruption was due and could not be thrown.
 const WITHHELD: u32 = 1 << 6;
+/// The waker of a `block_on` was woken: of the outermost. Those inside have the bits above it, one a level.
+const WOKEN: u32 = 1 << 16;
+/// Levels of `block_on` that have a bit of their own.
+pub(crate) const LEVELS: u32 = 16;
 
 /// The state word.
 pub(crate) struct State(AtomicU32);
@@ -143,6 +147,12 @@ impl State {
         self.notify_with(RAISED)
     }
 
+    /// Anyone: the waker of its `block_on` at that level; kept until that takes it.
+    #[inline]
+    pub(crate) fn wake_future(&self, level: u32) -> Notify {
+        self.notify_with(WOKEN << level)
+    }
+
     /// Its timer, or the end of what withheld an interruption: look up, and wakes it.
     #[inline]
     pub(crate) fn fire(&self) -> Notify {
@@ -182,8 +192,24 @@ impl State {
     /// The coroutine itself: takes the public permit, if there is one.
     #[inline]
     pub(crate) fn take_permit(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & PERMIT != 0
-            && self.0.fetch_and(!PERMIT, Ordering::AcqRel) & PERMIT != 0
+        self.take(PERMIT)
+    }
+
+    /// The coroutine itself: whether the waker of its `block_on` at that level was woken since it asked last.
+    #[inline]
+    pub(crate) fn take_woken(&self, level: u32) -> bool {
+        self.take(WOKEN << level)
+    }
+
+    /// The coroutine itself: as if that waker had just been woken.
+    pub(crate) fn put_back_woken(&self, level: u32) {
+        self.0.fetch_or(WOKEN << level, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn take(&self, flag: u32) -> bool {
+        self.0.load(Ordering::Relaxed) & flag != 0
+            && self.0.fetch_and(!flag, Ordering::AcqRel) & flag != 0
     }
 
     /// The coroutine itself: what there is to look at. A flag that is missed here comes with a wake-up, whose `park`

@@ -352,6 +352,8 @@ enum Sort {
         thread: RefCell<Option<Thread>>,
         /// Its link is queued: it may run.
         queued: StdCell<bool>,
+        /// It is off its stack.
+        parked: StdCell<bool>,
         /// It unwinds already.
         unwinding: StdCell<bool>,
     },
@@ -377,6 +379,7 @@ impl Record {
             state,
             thread: RefCell::new(None),
             queued: StdCell::new(false),
+            parked: StdCell::new(false),
             unwinding: StdCell::new(false),
         })
     }
@@ -416,6 +419,13 @@ impl Record {
         match &self.sort {
             Sort::Coroutine { .. } => self.wake_state(State::notify),
             Sort::Thread { token } => token.notify(),
+        }
+    }
+
+    /// Lets others run until this coroutine has parked.
+    pub fn wait_until_parked(&self) {
+        while !matches!(&self.sort, Sort::Coroutine { parked, .. } if parked.get()) {
+            thread::yield_now();
         }
     }
 
@@ -460,15 +470,18 @@ impl Record {
                 state,
                 thread,
                 queued,
+                parked,
                 ..
             } => {
                 self.look();
                 let before = state.pending().fired();
                 *thread.borrow_mut() = Some(thread::current());
                 if state.park() == Park::Parked {
+                    parked.set(true);
                     while !queued.replace(false) {
                         thread::park();
                     }
+                    parked.set(false);
                 }
                 self.look();
                 before || state.pending().fired()
@@ -575,6 +588,11 @@ impl Wake {
 /// As the shipped one.
 pub fn park(deadline: crate::moment::Moment) -> bool {
     let record = current();
+    let has_deadline = deadline != crate::moment::Moment::NEVER;
+    if has_deadline && record.late.load(Ordering::Relaxed) {
+        // It had passed before, and a wait without one took the expiry: the timer that is set anew fires at once.
+        record.expire();
+    }
     let woken = record.park();
-    woken && deadline != crate::moment::Moment::NEVER && record.late.load(Ordering::Relaxed)
+    woken && has_deadline && record.late.load(Ordering::Relaxed)
 }

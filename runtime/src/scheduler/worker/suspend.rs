@@ -58,7 +58,7 @@ impl Worker {
     }
 
     #[cold]
-    pub(super) fn yield_for_others(&self) {
+    pub(crate) fn yield_for_others(&self) {
         let task = self.running_task();
         if task.no_park.get() > 0 {
             self.budget.postpone();

@@ -84,6 +84,19 @@ impl<T> Buffer<T> {
         Some(message)
     }
 
+    /// The message before which there are `at`.
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        if at < self.front.len() {
+            return self.front.get_mut(at);
+        }
+        let at = at - self.front.len();
+        let chunks = self.middle.len();
+        match self.middle.get_mut(at / Self::CHUNK) {
+            Some(chunk) => chunk.get_mut(at % Self::CHUNK),
+            None => self.back.get_mut(at - chunks * Self::CHUNK),
+        }
+    }
+
     #[cold]
     fn refill(&mut self) {
         match self.middle.pop_front() {
@@ -92,3 +105,6 @@ impl<T> Buffer<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

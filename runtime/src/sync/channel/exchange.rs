@@ -20,11 +20,16 @@
 //!
 //! # Nothing is lost
 //! A message that was put into the slot of a receiver that unwinds goes to the next receiver, or back to the front of
-//! the buffer. One in the slot of a sender that leaves is the sender's again. Messages are dropped outside the lock.
+//! the buffer, which may hold more than its capacity then. One in the slot of a sender that leaves is the sender's again. Messages are
+//! dropped outside the lock.
+//!
+//! Messages that come back from several receivers which unwind at once come back in the order in which those do. And a receiver
+//! that was told of the end may have been told too soon, if another unwinds after that with a message in its hands: the message lies in the
+//! channel, for whoever asks again. (To know better, each receiver would have to say under the lock that it has got its message.)
 
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::process;
 
+use crate::atomic::{AtomicUsize, Ordering};
 use crate::sync::channel::buffer::Buffer;
 use crate::sync::tally::Tally;
 use crate::sync::waiters::{self, Enter, Guarded, Left, Place, Waited};
@@ -46,6 +51,8 @@ pub(crate) struct Exchange<T> {
 }
 
 pub(super) type Access<'a, T> = waiters::Access<'a, State<T>, Slot<T>, QUEUES>;
+
+type Held<'a, T> = waiters::Held<'a, State<T>, Slot<T>, QUEUES>;
 
 pub(super) struct State<T> {
     pub(super) buffer: Buffer<T>,
@@ -93,6 +100,7 @@ impl<T> Slot<T> {
 }
 
 impl<T> State<T> {
+    #[inline]
     pub(super) fn has_room(&self) -> bool {
         self.buffer.len() + self.reserved < self.capacity
     }
@@ -121,7 +129,18 @@ impl<T> Exchange<T> {
     #[inline]
     pub(super) fn send(&self, message: T, deadline: Moment) -> Result<(), Unsent<T>> {
         self.tally.count();
-        let waited = self.guarded.wait(
+        let mut held = self.guarded.hold();
+        let access = held.access();
+        if access.is_empty(RECEIVERS) && access.state.has_room() && !access.state.receivers_gone {
+            access.state.buffer.push(message);
+            return Ok(());
+        }
+        Exchange::send_slowly(held, message, deadline)
+    }
+
+    #[inline(never)]
+    fn send_slowly(held: Held<'_, T>, message: T, deadline: Moment) -> Result<(), Unsent<T>> {
+        let waited = held.wait(
             deadline,
             |access| match put(access, message) {
                 Err(Unsent::Full(message)) => Enter::Wait {
@@ -151,8 +170,20 @@ impl<T> Exchange<T> {
     #[inline]
     pub(super) fn recv(&self, deadline: Moment) -> Result<T, Unreceived> {
         self.tally.count();
+        let mut held = self.guarded.hold();
+        let access = held.access();
+        if access.is_empty(SENDERS)
+            && let Some(message) = access.state.buffer.pop()
+        {
+            return Ok(message);
+        }
+        self.recv_slowly(held, deadline)
+    }
+
+    #[inline(never)]
+    fn recv_slowly<'a>(&'a self, mut held: Held<'a, T>, deadline: Moment) -> Result<T, Unreceived> {
         loop {
-            let waited = self.guarded.wait(
+            let waited = held.wait(
                 deadline,
                 |access| match take(access) {
                     Take::Message(message) => Enter::Done(Ok(message)),
@@ -165,6 +196,7 @@ impl<T> Exchange<T> {
             if let Some(done) = received(waited) {
                 return done;
             }
+            held = self.guarded.hold();
         }
     }
 
@@ -274,8 +306,8 @@ fn received<T>(waited: Waited<Result<T, Unreceived>, Slot<T>>) -> Option<Result<
     Some(match waited {
         Waited::Done(done) => done,
         Waited::Woken(Slot::Message(message)) => Ok(message),
-        Waited::Woken(Slot::Broken) => return None,
-        Waited::Woken(_) => Err(Unreceived::Disconnected),
+        // A promise was broken; or it is the end, unless a message has come back meanwhile.
+        Waited::Woken(_) => return None,
         Waited::TimedOut(_) => Err(Unreceived::Empty),
     })
 }

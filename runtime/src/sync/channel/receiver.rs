@@ -11,6 +11,11 @@ use crate::sync::channel::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::time::{self, Moment};
 
 /// The receiving half of a channel. Of several clones each message goes to one.
+///
+/// ```compile_fail,E0277
+/// fn sent<T: Send>(_: T) {}
+/// sent(withy_runtime::sync::channel::unbounded::<*const u8>());
+/// ```
 pub struct Receiver<T> {
     flavor: Flavor<T>,
 }
@@ -55,22 +60,43 @@ impl<T> Receiver<T> {
     ///
     /// # Cancellation
     /// A blocking call: it unwinds if the coroutine is cancelled, or a [`timeout`](crate::timeout) around it elapses. A message that comes
-    /// at that very moment goes to the next receiver, or stays in the channel.
+    /// at that very moment goes to the next receiver, or stays in the channel, before those that were sent later; also if the channel holds
+    /// more than its capacity then. Messages that come to several receivers which unwind at that moment may change places.
     ///
     /// # Errors
     /// If there is none, and no sender is left.
     ///
     /// # Panics
     /// Inside [`no_park`](crate::no_park), if it would have to wait.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{spawn, sync::channel::{RecvError, bounded}};
+    ///
+    /// let (sender, receiver) = bounded(1);
+    /// spawn(move || sender.send(1).unwrap());
+    /// assert_eq!(receiver.recv(), Ok(1));
+    /// assert_eq!(receiver.recv(), Err(RecvError));
+    /// ```
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.take_until(Moment::NEVER).map_err(|_| RecvError)
     }
 
-    /// Takes a message if there is one.
+    /// Takes a message if there is one, or at a rendezvous a sender that waits. It does not unwind.
     ///
     /// # Errors
     /// If there is none; the error tells whether a sender is left.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::{TryRecvError, bounded};
+    ///
+    /// let (sender, receiver) = bounded(1);
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    /// sender.send(1).unwrap();
+    /// assert_eq!(receiver.try_recv(), Ok(1));
+    /// ```
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let taken = match &self.flavor {
@@ -90,6 +116,16 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// If no message came in time, or there is none and no sender is left.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use withy_runtime::sync::channel::{RecvTimeoutError, bounded};
+    ///
+    /// let (_sender, receiver) = bounded::<u32>(1);
+    /// let received = receiver.recv_timeout(Duration::from_millis(2));
+    /// assert_eq!(received, Err(RecvTimeoutError::Timeout));
+    /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         self.recv_until(time::moment().after(timeout))
     }
@@ -101,6 +137,16 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// If no message came in time, or there is none and no sender is left.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{now, sync::channel::bounded};
+    ///
+    /// let (sender, receiver) = bounded(1);
+    /// sender.send(1).unwrap();
+    /// // It has passed, but the message is there.
+    /// assert_eq!(receiver.recv_deadline(now()), Ok(1));
+    /// ```
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
         self.recv_until(Moment::from(deadline))
     }
@@ -137,6 +183,13 @@ impl<T> Receiver<T> {
     }
 
     /// The messages in it.
+    ///
+    /// # Examples
+    /// ```
+    /// let (sender, receiver) = withy_runtime::sync::channel::bounded(2);
+    /// sender.send(1).unwrap();
+    /// assert_eq!((receiver.len(), receiver.is_empty(), receiver.is_full()), (1, false, false));
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.flavor {
@@ -154,7 +207,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Whether both receive from the same channel.
+    /// Whether both receive from the same channel. All that [`never`](super::never()) gives do.
     #[must_use]
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         match (&self.flavor, &other.flavor) {
@@ -165,11 +218,29 @@ impl<T> Receiver<T> {
     }
 
     /// The messages, one after another as they come, until no sender is left. Its `next` waits as [`recv`](Receiver::recv) does.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{spawn, sync::channel::bounded};
+    ///
+    /// let (sender, receiver) = bounded(1);
+    /// spawn(move || (0..3).for_each(|n| sender.send(n).unwrap()));
+    /// assert!(receiver.iter().eq(0..3));
+    /// ```
     pub fn iter(&self) -> Iter<'_, T> {
         Iter { receiver: self }
     }
 
     /// The messages that are there, without waiting for more.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::unbounded;
+    ///
+    /// let (sender, receiver) = unbounded();
+    /// (0..3).for_each(|n| sender.send(n).unwrap());
+    /// assert!(receiver.try_iter().eq(0..3));
+    /// ```
     pub fn try_iter(&self) -> TryIter<'_, T> {
         TryIter { receiver: self }
     }
@@ -202,19 +273,16 @@ impl<T> fmt::Debug for Receiver<T> {
 }
 
 /// [`Receiver::iter`].
-#[derive(Debug)]
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
 }
 
 /// [`Receiver::try_iter`].
-#[derive(Debug)]
 pub struct TryIter<'a, T> {
     receiver: &'a Receiver<T>,
 }
 
 /// The messages of a receiver that it owns, as [`Receiver::iter`] gives them.
-#[derive(Debug)]
 pub struct IntoIter<T> {
     receiver: Receiver<T>,
 }
@@ -222,6 +290,10 @@ pub struct IntoIter<T> {
 impl<T> Iterator for Iter<'_, T> {
     type Item = T;
 
+    /// [`Receiver::recv`].
+    ///
+    /// # Cancellation
+    /// As [`Receiver::recv`].
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }
@@ -240,6 +312,10 @@ impl<T> Iterator for TryIter<'_, T> {
 impl<T> Iterator for IntoIter<T> {
     type Item = T;
 
+    /// [`Receiver::recv`].
+    ///
+    /// # Cancellation
+    /// As [`Receiver::recv`].
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }
@@ -264,3 +340,29 @@ impl<T> IntoIterator for Receiver<T> {
         IntoIter { receiver: self }
     }
 }
+
+impl<T> fmt::Debug for Iter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("Iter { .. }")
+    }
+}
+
+impl<T> fmt::Debug for TryIter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("TryIter { .. }")
+    }
+}
+
+impl<T> fmt::Debug for IntoIter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("IntoIter { .. }")
+    }
+}
+
+/// crossbeam-channel's bounds.
+const _: () = {
+    const fn shared<T: Send + Sync + core::panic::UnwindSafe + core::panic::RefUnwindSafe>() {}
+    shared::<Receiver<core::cell::Cell<u8>>>();
+    shared::<super::Sender<core::cell::Cell<u8>>>();
+    shared::<IntoIter<core::cell::Cell<u8>>>();
+};

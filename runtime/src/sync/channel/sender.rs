@@ -19,7 +19,8 @@ impl<T> core::panic::RefUnwindSafe for Sender<T> {}
 /// A channel that holds `capacity` messages at most; senders wait while it is full. With 0 it is a *rendezvous*: a send and a receive
 /// wait for each other.
 ///
-/// Room for the messages is taken as they come (up to 32 KiB at once), so that a huge capacity, up to [`usize::MAX`], costs nothing by itself.
+/// Room for the messages is taken as they come (up to 32 KiB or 16 messages at once), so that a huge capacity, up to [`usize::MAX`], costs
+/// nothing by itself; that one is no limit.
 ///
 /// # Examples
 /// ```
@@ -76,6 +77,16 @@ impl<T> Sender<T> {
     ///
     /// # Panics
     /// Inside [`no_park`](crate::no_park), if it would have to wait.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::{SendError, bounded};
+    ///
+    /// let (sender, receiver) = bounded(1);
+    /// sender.send(1).unwrap();
+    /// drop(receiver);
+    /// assert_eq!(sender.send(2), Err(SendError(2)));
+    /// ```
     #[inline]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         match self.exchange.send(message, Moment::NEVER) {
@@ -84,10 +95,19 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Sends a message if that need not wait.
+    /// Sends a message if that need not wait. It does not unwind.
     ///
     /// # Errors
     /// With the message, if there is no room, at a rendezvous if no receiver waits, or if none is left.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::{TrySendError, bounded};
+    ///
+    /// let (sender, _receiver) = bounded(1);
+    /// sender.try_send(1).unwrap();
+    /// assert_eq!(sender.try_send(2), Err(TrySendError::Full(2)));
+    /// ```
     #[inline]
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         self.exchange
@@ -105,6 +125,16 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// With the message, if there was no room in time, or no receiver is left.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use withy_runtime::sync::channel::{SendTimeoutError, bounded};
+    ///
+    /// let (sender, _receiver) = bounded(0);
+    /// let sent = sender.send_timeout(1, Duration::from_millis(2));
+    /// assert_eq!(sent, Err(SendTimeoutError::Timeout(1)));
+    /// ```
     pub fn send_timeout(&self, message: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
         self.send_until(message, time::moment().after(timeout))
     }
@@ -116,6 +146,16 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// With the message, if there was no room in time, or no receiver is left.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{now, sync::channel::bounded};
+    ///
+    /// let (sender, receiver) = bounded(1);
+    /// // It has passed, but there is room.
+    /// sender.send_deadline(1, now()).unwrap();
+    /// assert_eq!(receiver.recv(), Ok(1));
+    /// ```
     pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
         self.send_until(message, Moment::from(deadline))
     }

@@ -1,0 +1,110 @@
+//! What a semaphore gives out.
+
+use core::fmt;
+use std::sync::Arc;
+
+use crate::sync::semaphore::Semaphore;
+
+/// Permits of a [`Semaphore`], given back when this is dropped. It is bound to no thread.
+#[must_use = "if unused the permits are given back at once"]
+pub struct Permit<'a> {
+    semaphore: &'a Semaphore,
+    count: usize,
+}
+
+/// A [`Permit`] that keeps its semaphore alive.
+#[must_use = "if unused the permits are given back at once"]
+pub struct OwnedPermit {
+    semaphore: Arc<Semaphore>,
+    count: usize,
+}
+
+impl<'a> Permit<'a> {
+    /// Whose permits they are.
+    #[must_use]
+    pub fn semaphore(&self) -> &'a Semaphore {
+        self.semaphore
+    }
+}
+
+impl OwnedPermit {
+    /// Whose permits they are.
+    #[must_use]
+    pub fn semaphore(&self) -> &Arc<Semaphore> {
+        &self.semaphore
+    }
+}
+
+/// What they have in common.
+macro_rules! permit {
+    ($permit:ident [$($life:lifetime)?], $semaphore:ty, $same:expr) => {
+        impl<$($life)?> $permit<$($life)?> {
+            /// `count` permits were taken.
+            #[inline]
+            pub(super) fn new(semaphore: $semaphore, count: usize) -> Self {
+                $permit { semaphore, count }
+            }
+
+            /// How many permits it holds.
+            #[must_use]
+            pub fn num_permits(&self) -> usize {
+                self.count
+            }
+
+            /// Does not give them back: the semaphore has so many fewer from now on.
+            pub fn forget(mut self) {
+                let _ = core::mem::take(&mut self.count);
+            }
+
+            /// Takes the permits of another guard into this one.
+            ///
+            /// # Panics
+            /// If they are another semaphore's, or more than `usize::MAX` together; what the other guard holds is given back
+            /// then.
+            #[track_caller]
+            pub fn merge(&mut self, other: Self) {
+                assert!(
+                    $same(&self.semaphore, &other.semaphore),
+                    "cannot merge permits of two semaphores"
+                );
+                let Some(sum) = self.count.checked_add(other.count) else {
+                    panic!("cannot merge {} permits with {}", self.count, other.count);
+                };
+                self.count = sum;
+                other.forget();
+            }
+
+            /// Takes `n` permits out of this guard into one of their own; `None` if it holds fewer.
+            pub fn split(&mut self, n: usize) -> Option<Self> {
+                self.count = self.count.checked_sub(n)?;
+                Some($permit {
+                    #[allow(clippy::clone_on_copy, reason = "it is an Arc in the other guard")]
+                    semaphore: self.semaphore.clone(),
+                    count: n,
+                })
+            }
+        }
+
+        impl<$($life)?> Drop for $permit<$($life)?> {
+            #[inline]
+            fn drop(&mut self) {
+                if self.count != 0 {
+                    self.semaphore.release(self.count);
+                }
+            }
+        }
+
+        impl<$($life)?> fmt::Debug for $permit<$($life)?> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($permit))
+                    .field("num_permits", &self.count)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+permit!(Permit ['a], &'a Semaphore, |a: &&Semaphore, b: &&Semaphore| {
+    core::ptr::eq(*a, *b)
+});
+permit!(OwnedPermit [], Arc<Semaphore>, Arc::ptr_eq);

@@ -1,0 +1,555 @@
+//! `sync::Mutex`: what std's, parking_lot's and may's own suites check, for coroutines, threads and both.
+
+mod rig;
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rig::{Drops, each_runtime, text_of};
+use support::sockets::pair;
+use support::{Case, LIMIT, matrix, within};
+use withy::sync::{Mutex, PoisonError, TryLockError};
+use withy::{Cancelled, Steal};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Has no `Clone`.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct NonCopy(i32);
+
+/// A mutex whose holder has panicked.
+fn poisoned<T: Send + 'static>(case: &Case, value: T) -> Arc<Mutex<T>> {
+    let mutex = Arc::new(Mutex::new(value));
+    let held = mutex.clone();
+    let panicked = case.run(move || {
+        let panics = || {
+            let _guard = held.lock().unwrap();
+            panic!("on purpose");
+        };
+        catch_unwind(AssertUnwindSafe(panics))
+    });
+    assert_eq!(text_of(&*panicked.unwrap_err()), "on purpose");
+    mutex
+}
+
+#[test]
+fn it_locks_twice_in_turn() {
+    matrix(LIMIT, "a mutex locked twice", |case| {
+        case.run(|| {
+            let mutex = Mutex::new(());
+            drop(mutex.lock().unwrap());
+            drop(mutex.lock().unwrap());
+        });
+    });
+}
+
+/// Promise 41. Coroutines, plain threads and both count with one mutex, and no section meets another.
+#[test]
+fn callers_of_every_sort_count_together() {
+    const CALLERS: usize = 6;
+    const SECTIONS: usize = 2_000;
+    matrix(LIMIT, "counting under one mutex", |case| {
+        let mutex = Arc::new(Mutex::new(0));
+        let inside = Arc::new(AtomicUsize::new(0));
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|caller| {
+                let (mutex, inside) = (mutex.clone(), inside.clone());
+                case.spawn(move || {
+                    for section in 0..SECTIONS {
+                        let mut count = mutex.lock().unwrap();
+                        assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
+                        // In every tenth the guard is held while others run.
+                        if (caller + section).is_multiple_of(10) {
+                            withy::yield_now();
+                        }
+                        *count += 1;
+                        assert_eq!(inside.fetch_sub(1, Ordering::Relaxed), 1);
+                    }
+                })
+            })
+            .collect();
+        callers.into_iter().for_each(support::Caller::join);
+        assert_eq!(*mutex.lock().unwrap(), CALLERS * SECTIONS);
+    });
+}
+
+/// Promise 41. Coroutines of two runtimes and a plain thread hand a counter round.
+#[test]
+fn coroutines_of_two_runtimes_and_threads_take_turns() {
+    const ROUNDS: usize = 300;
+    within(LIMIT, "three sorts of callers in turn", || {
+        let runtimes = [support::runtime(1, false), support::runtime(2, true)];
+        let mutex = Arc::new(Mutex::new(0));
+        let turn = |own: usize| {
+            let mutex = mutex.clone();
+            move || {
+                for _ in 0..ROUNDS {
+                    loop {
+                        let mut count = mutex.lock().unwrap();
+                        if *count % 3 == own {
+                            *count += 1;
+                            break;
+                        }
+                        drop(count);
+                        withy::yield_now();
+                    }
+                }
+            }
+        };
+        let coroutines = [runtimes[0].spawn(turn(0)), runtimes[1].spawn(turn(1))];
+        turn(2)();
+        for coroutine in coroutines {
+            coroutine.join().unwrap();
+        }
+        assert_eq!(*mutex.lock().unwrap(), 3 * ROUNDS);
+    });
+}
+
+#[test]
+fn a_try_takes_what_is_free_and_nothing_else() {
+    matrix(LIMIT, "tries", |case| {
+        case.run(|| {
+            let mutex = Mutex::new(1);
+            *mutex.try_lock().unwrap() = 2;
+            let guard = mutex.lock().unwrap();
+            assert!(matches!(mutex.try_lock(), Err(TryLockError::WouldBlock)));
+            drop(guard);
+            assert_eq!(*mutex.try_lock().unwrap(), 2);
+        });
+    });
+}
+
+/// Whoever tries again and again lets the holder run, also where there is one worker for both.
+#[test]
+fn a_spin_on_tries_lets_others_run() {
+    each_runtime("a spin on try_lock", |runtime, _| {
+        runtime.run(|| {
+            let mutex = Arc::new(Mutex::new(0));
+            let mut held = mutex.lock().unwrap();
+            let spinner = withy::spawn({
+                let mutex = mutex.clone();
+                move || {
+                    loop {
+                        if let Ok(value) = mutex.try_lock() {
+                            break *value;
+                        }
+                    }
+                }
+            });
+            // The spinner runs, and does not keep us from running.
+            for _ in 0..10 {
+                withy::yield_now();
+            }
+            *held = 5;
+            drop(held);
+            assert_eq!(spinner.join().unwrap(), 5);
+        });
+    });
+}
+
+/// Such a spin is cancelled at a call that waits, not in a try: it does not unwind.
+#[test]
+fn a_try_does_not_unwind() {
+    each_runtime("tries of a cancelled coroutine", |runtime, _| {
+        let mutex = Arc::new(Mutex::new(()));
+        let _held = mutex.lock().unwrap();
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let tries = Arc::new(AtomicUsize::new(0));
+        let spinner = runtime.spawn({
+            let (mutex, cancelled, tries) = (mutex.clone(), cancelled.clone(), tries.clone());
+            move || {
+                while !cancelled.load(Ordering::SeqCst) {
+                    std::hint::spin_loop();
+                }
+                for _ in 0..2_000 {
+                    assert!(mutex.try_lock().is_err());
+                    tries.fetch_add(1, Ordering::Relaxed);
+                }
+                let _ = mutex.lock();
+            }
+        });
+        spinner.cancel();
+        cancelled.store(true, Ordering::SeqCst);
+        assert!(spinner.join().unwrap_err().is::<Cancelled>());
+        // Without a try, if it was cancelled before it began.
+        assert!([0, 2_000].contains(&tries.load(Ordering::Relaxed)));
+    });
+}
+
+#[test]
+fn into_inner_gives_the_value_and_drops_it_once() {
+    assert_eq!(Mutex::new(NonCopy(10)).into_inner().unwrap(), NonCopy(10));
+    let drops = AtomicUsize::new(0);
+    let mutex = Mutex::new(Drops(&drops));
+    let inner = mutex.into_inner().unwrap();
+    assert_eq!(drops.load(Ordering::SeqCst), 0);
+    drop(inner);
+    assert_eq!(drops.load(Ordering::SeqCst), 1);
+    drop(Mutex::new(Drops(&drops)));
+    assert_eq!(drops.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn get_mut_needs_no_lock() {
+    let mut mutex = Mutex::new(NonCopy(10));
+    mutex.get_mut().unwrap().0 = 20;
+    // Not even one that was forgotten.
+    std::mem::forget(mutex.lock());
+    mutex.get_mut().unwrap().0 += 1;
+    assert_eq!(mutex.into_inner().unwrap(), NonCopy(21));
+}
+
+/// Promise 40. A holder's panic poisons, for every way to the value; `clear_poison` ends that.
+#[test]
+fn a_panic_of_the_holder_poisons() {
+    matrix(LIMIT, "poisoned mutexes", |case| {
+        let mutex = poisoned(case, NonCopy(7));
+        assert!(mutex.is_poisoned());
+        assert_eq!(*mutex.lock().unwrap_err().into_inner(), NonCopy(7));
+        let Err(TryLockError::Poisoned(error)) = mutex.try_lock() else {
+            panic!("a try says so, too");
+        };
+        assert!(mutex.is_poisoned(), "nothing but clear_poison ends it");
+        assert!(matches!(mutex.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(error);
+        let mut mutex = Arc::into_inner(mutex).unwrap();
+        assert_eq!(*mutex.get_mut().unwrap_err().into_inner(), NonCopy(7));
+        mutex.clear_poison();
+        assert!(!mutex.is_poisoned());
+        assert_eq!(*mutex.lock().unwrap(), NonCopy(7));
+        let mutex = Arc::into_inner(poisoned(case, NonCopy(8))).unwrap();
+        let error: PoisonError<NonCopy> = mutex.into_inner().unwrap_err();
+        assert_eq!(error.into_inner(), NonCopy(8));
+    });
+}
+
+/// Promise 40. Not every guard that meets a panic poisons: one that was made during it does not, nor one that outlives it.
+#[test]
+fn only_a_panic_that_begins_under_the_guard_poisons() {
+    struct LockOnDrop(Arc<Mutex<i32>>);
+    impl Drop for LockOnDrop {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap() += 1;
+        }
+    }
+    matrix(LIMIT, "guards around panics", |case| {
+        let mutex = Arc::new(Mutex::new(1));
+        case.run({
+            let mutex = mutex.clone();
+            move || {
+                let unlocker = LockOnDrop(mutex.clone());
+                let panics = AssertUnwindSafe(move || {
+                    let _unlocker = unlocker;
+                    panic!("on purpose");
+                });
+                assert!(catch_unwind(panics).is_err());
+                let guard = mutex.lock().unwrap();
+                assert!(catch_unwind(|| panic!("on purpose")).is_err());
+                drop(guard);
+            }
+        });
+        assert_eq!(*mutex.lock().unwrap(), 2);
+    });
+}
+
+/// Law 5. A holder that is cancelled, or whose timeout elapses, unlocks and poisons nothing.
+#[test]
+fn an_interruption_of_the_holder_poisons_nothing() {
+    matrix(LIMIT, "interrupted holders", |case| {
+        let mutex = Arc::new(Mutex::new(0));
+        let ended = case.run({
+            let mutex = mutex.clone();
+            move || {
+                withy::timeout(MS, || {
+                    *mutex.lock().unwrap() += 1;
+                    let _guard = mutex.lock().unwrap();
+                    withy::park();
+                })
+            }
+        });
+        assert!(ended.is_err());
+        let holder = case.runtime.spawn({
+            let mutex = mutex.clone();
+            move || {
+                let _guard = mutex.lock().unwrap();
+                loop {
+                    withy::park();
+                }
+            }
+        });
+        rig::until(|| mutex.try_lock().is_err());
+        holder.cancel();
+        assert!(holder.join().unwrap_err().is::<Cancelled>());
+        assert!(!mutex.is_poisoned());
+        assert_eq!(*mutex.try_lock().unwrap(), 1);
+    });
+}
+
+/// Promise 40. While a neighbour on the same thread waits in the middle of its panic, other holders poison nothing.
+#[test]
+fn a_neighbours_panic_poisons_nothing() {
+    struct ParkOnDrop(Arc<AtomicUsize>);
+    impl Drop for ParkOnDrop {
+        fn drop(&mut self) {
+            self.0.store(1, Ordering::SeqCst);
+            while self.0.load(Ordering::SeqCst) == 1 {
+                withy::yield_now();
+            }
+        }
+    }
+    for full_stealing in [false, true] {
+        within(LIMIT, "a neighbour that panics", || {
+            support::runtime(1, full_stealing).run(|| {
+                let (stage, mutex) = (Arc::new(AtomicUsize::new(0)), Mutex::new(0));
+                let guard = mutex.lock().unwrap();
+                let neighbour = withy::spawn({
+                    let stage = stage.clone();
+                    move || {
+                        let _parks = ParkOnDrop(stage);
+                        panic!("on purpose");
+                    }
+                });
+                while stage.load(Ordering::SeqCst) == 0 {
+                    withy::yield_now();
+                }
+                assert!(std::thread::panicking(), "std counts per thread");
+                drop(guard);
+                drop(mutex.lock().unwrap());
+                stage.store(2, Ordering::SeqCst);
+                assert!(neighbour.join().is_err());
+                assert!(!mutex.is_poisoned());
+            });
+        });
+    }
+}
+
+#[test]
+fn it_may_be_locked_inside_another_one() {
+    matrix(LIMIT, "a mutex in a mutex", |case| {
+        let inner = Arc::new(Mutex::new(1));
+        let outer = Arc::new(Mutex::new(inner));
+        let caller = case.spawn(move || {
+            let lock = outer.lock().unwrap();
+            *lock.lock().unwrap()
+        });
+        assert_eq!(caller.join(), 1);
+    });
+}
+
+#[test]
+fn what_it_protects_may_be_unsized() {
+    let mutex: &Mutex<[i32]> = &Mutex::new([1, 2, 3]);
+    {
+        let guard = &mut *mutex.lock().unwrap();
+        guard[0] = 4;
+        guard[2] = 5;
+    }
+    assert_eq!(*mutex.lock().unwrap(), [4, 2, 5]);
+    let text: Box<Mutex<dyn std::fmt::Display + Send>> = Box::new(Mutex::new("any"));
+    assert_eq!(text.lock().unwrap().to_string(), "any");
+}
+
+#[test]
+fn it_prints_as_stds_does() {
+    fn texts<T: std::fmt::Debug>(value: &T) -> [String; 2] {
+        [format!("{value:?}"), format!("{value:#?}")]
+    }
+    let (ours, stds) = (Mutex::new(vec![1, 2]), std::sync::Mutex::new(vec![1, 2]));
+    assert_eq!(texts(&ours), texts(&stds));
+    let guards = (ours.lock().unwrap(), stds.lock().unwrap());
+    assert_eq!(texts(&guards.0), texts(&guards.1));
+    assert_eq!(
+        texts(&ours)[0],
+        "Mutex { data: <locked>, poisoned: false, .. }"
+    );
+    drop(guards);
+    let case = Case::new(1, false, support::Callers::Threads);
+    let ours = poisoned(&case, 3);
+    let stds = Arc::new(std::sync::Mutex::new(3));
+    let held = stds.clone();
+    let panics = std::thread::spawn(move || {
+        let _guard = held.lock();
+        panic!("on purpose");
+    });
+    assert!(panics.join().is_err());
+    assert_eq!(texts(&*ours), texts(&*stds));
+    let (ours, stds) = (ours.lock().unwrap_err(), stds.lock().unwrap_err());
+    assert_eq!(texts(&ours), texts(&stds));
+    assert_eq!(ours.get_ref().to_string(), "3", "guards pass Display on");
+}
+
+static SHARED: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+#[test]
+fn it_may_be_a_static() {
+    matrix(LIMIT, "a static mutex", |case| {
+        let callers: Vec<_> = (0..4)
+            .map(|n| case.spawn(move || SHARED.lock().unwrap().push(n)))
+            .collect();
+        callers.into_iter().for_each(support::Caller::join);
+        let mut all = std::mem::take(&mut *SHARED.lock().unwrap());
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3]);
+    });
+}
+
+/// The auto traits and conversions are std's.
+#[test]
+fn it_is_made_and_shared_as_stds() {
+    fn shared<T: Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+    fn sync<T: Sync>() {}
+    shared::<Mutex<Cell<i32>>>();
+    shared::<Mutex<RefCell<Vec<u8>>>>();
+    sync::<withy::sync::MutexGuard<'_, i32>>();
+    assert_eq!(*Mutex::from(4).lock().unwrap(), 4);
+    assert_eq!(*Mutex::<NonCopy>::default().lock().unwrap(), NonCopy(0));
+    const EMPTY: Mutex<Option<u8>> = Mutex::new(None);
+    assert!(EMPTY.lock().unwrap().is_none());
+}
+
+/// The lock belongs to its guard, whatever its holder waits for meanwhile.
+#[test]
+fn a_guard_is_held_over_every_wait() {
+    each_runtime("guards over waits", |runtime, _| {
+        let mutex = Arc::new(Mutex::new(0));
+        let (mut ours, mut peer) = pair();
+        let holder = runtime.spawn({
+            let mutex = mutex.clone();
+            move || {
+                let mut guard = mutex.lock().unwrap();
+                withy::sleep(MS);
+                withy::yield_now();
+                ours.write_all(b"locked").unwrap();
+                let mut reply = [0];
+                ours.read_exact(&mut reply).unwrap();
+                withy::blocking(|| ());
+                *guard += usize::from(reply[0]);
+                ours.write_all(b"unlocked").unwrap();
+                drop(guard);
+                withy::park();
+            }
+        });
+        let mut news = [0; 6];
+        peer.read_exact(&mut news).unwrap();
+        assert!(mutex.try_lock().is_err());
+        let waiter = runtime.spawn({
+            let mutex = mutex.clone();
+            move || *mutex.lock().unwrap()
+        });
+        peer.write_all(&[9]).unwrap();
+        assert_eq!(waiter.join().unwrap(), 9);
+        let mut news = [0; 8];
+        peer.read_exact(&mut news).unwrap();
+        assert_eq!(*mutex.lock().unwrap(), 9);
+        holder.thread().unpark();
+        holder.join().unwrap();
+    });
+}
+
+/// In destructors of thread-locals, of coroutine-locals, and while a coroutine unwinds, as everywhere.
+#[test]
+fn it_works_in_destructors() {
+    struct CountOnDrop(Arc<Mutex<usize>>);
+    impl Drop for CountOnDrop {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap() += 1;
+        }
+    }
+    thread_local! {
+        static LAST: RefCell<Option<CountOnDrop>> = const { RefCell::new(None) };
+    }
+    withy::coroutine_local! {
+        static LOCAL: RefCell<Option<CountOnDrop>> = const { RefCell::new(None) };
+    }
+    each_runtime("destructors that lock", |runtime, _| {
+        let mutex = Arc::new(Mutex::new(0));
+        let held = mutex.lock().unwrap();
+        let thread = std::thread::spawn({
+            let counts = CountOnDrop(mutex.clone());
+            move || LAST.set(Some(counts))
+        });
+        let local = runtime.spawn({
+            let counts = CountOnDrop(mutex.clone());
+            move || LOCAL.with(|local| local.replace(Some(counts)).is_none())
+        });
+        let unwinds = runtime.spawn({
+            let counts = CountOnDrop(mutex.clone());
+            move || {
+                let _counts = counts;
+                panic!("on purpose");
+            }
+        });
+        // They wait for it, or will.
+        withy::sleep(MS);
+        drop(held);
+        thread.join().unwrap();
+        assert!(local.join().unwrap());
+        assert!(unwinds.join().is_err());
+        assert_eq!(*mutex.lock().unwrap(), 3);
+    });
+}
+
+/// In `no_park` a free lock is taken, and one that is held is refused by a panic that leaves the lock and its queue whole.
+#[test]
+fn a_region_that_must_not_park_does_not_wait() {
+    for full_stealing in [false, true] {
+        within(LIMIT, "locks in no_park", || {
+            support::runtime(1, full_stealing).run(|| {
+                let mutex = Arc::new(Mutex::new(0));
+                for _ in 0..1_000 {
+                    withy::no_park(|| *mutex.lock().unwrap() += 1);
+                }
+                let held = mutex.lock().unwrap();
+                let waiter = withy::spawn({
+                    let mutex = mutex.clone();
+                    move || *mutex.lock().unwrap() += 1
+                });
+                withy::yield_now();
+                for _ in 0..3 {
+                    let refused = catch_unwind(AssertUnwindSafe(|| {
+                        withy::no_park(|| drop(mutex.lock()));
+                    }));
+                    let payload = refused.unwrap_err();
+                    assert!(text_of(&*payload).contains("no_park"));
+                    assert!(withy::no_park(|| mutex.try_lock().is_err()));
+                }
+                drop(held);
+                waiter.join().unwrap();
+                assert_eq!(*mutex.lock().unwrap(), 1_001);
+            });
+        });
+    }
+}
+
+/// With a seed every use is charged: it works the same.
+#[test]
+fn it_works_where_chance_lets_others_run() {
+    within(LIMIT, "a seeded runtime", || {
+        let runtime = withy::Runtime::builder()
+            .workers(1)
+            .steal(Steal::fresh())
+            .seed(7)
+            .build()
+            .unwrap();
+        let mutex = Arc::new(Mutex::new(0));
+        let lockers: Vec<_> = (0..4)
+            .map(|_| {
+                let mutex = mutex.clone();
+                runtime.spawn(move || {
+                    for _ in 0..500 {
+                        *mutex.lock().unwrap() += 1;
+                    }
+                })
+            })
+            .collect();
+        lockers
+            .into_iter()
+            .for_each(|locker| locker.join().unwrap());
+        assert_eq!(*mutex.lock().unwrap(), 2_000);
+    });
+}
