@@ -17,6 +17,7 @@ use crate::rows::{AGES, Call, Row, forever, row};
 use crate::support::sockets::pair;
 
 /// One line each.
+#[expect(clippy::too_many_lines, reason = "it is a list")]
 #[rustfmt::skip]
 pub(crate) fn waits() -> Vec<Row> {
     vec![
@@ -187,7 +188,7 @@ fn barrier() -> Call {
     Call {
         wait: Box::new({
             let barrier = barrier.clone();
-            move || drop(barrier.wait())
+            move || _ = barrier.wait()
         }),
         after: Box::new(move || {
             let other = std::thread::spawn({
