@@ -186,6 +186,17 @@ fn a_starving_writer_is_handed_the_lock() {
     });
 }
 
+/// The same, by the last of two readers: whoever is handed the lock comes after both.
+///
+/// Fails on what `settle` acquires.
+#[test]
+fn a_starving_writer_is_handed_the_lock_after_all_readers() {
+    check(2, || {
+        at_the_end_of_time();
+        users_at_once(&[&[Write, Downgrade], &[Write], &[Read]]);
+    });
+}
+
 /// A writer becomes a reader while others come.
 #[test]
 fn a_downgrade_lets_in_readers_and_no_writer() {
@@ -271,6 +282,7 @@ fn a_cancelled_writer_forgets_nobody() {
     one_is_cancelled(Write, &[&[Read, Read], &[Read]], false);
     one_is_cancelled(Write, &[&[Read], &[Write]], false);
     one_is_cancelled(Write, &[&[Write, Write], &[Read]], false);
+    one_is_cancelled(Write, &[&[Downgrade], &[Read]], false);
 }
 
 /// Hangs on: READERS being cleared by the last reader that leaves, and one that was let in going as any reader.

@@ -20,7 +20,7 @@
 //!
 //! # Who comes next
 //! [`settle`](RawRwLock::settle) lets in whoever can come in, under the queues' lock. It is called by
-//! 1. a writer that unlocks and sees READERS, or STARVING, or WRITERS without WOKEN. It keeps WRITER until then. All readers that wait
+//! 1. a writer that unlocks and sees READERS, or WRITERS without WOKEN. It keeps WRITER until then. All readers that wait
 //!    are handed the lock. If there are none, the first writer is handed it if it is STARVING, and otherwise woken to compete for a lock
 //!    that is free for any writer;
 //! 2. a writer that downgrades and sees READERS: the same, and it is one of the readers;
@@ -42,7 +42,7 @@
 //!
 //! *A late settle does no harm* (3, 4): it looks at the word as it is by then. A lock that is held, or that one was woken for, it leaves alone.
 //!
-//! *STARVING*: set by the writer that was WOKEN, in the exchange that ends that, so there is no other WOKEN, and nobody is woken until it
+//! *STARVING comes with WRITERS and without WOKEN*: it is set by the writer that was WOKEN, in the exchange that ends that, so there is no other WOKEN, and nobody is woken until it
 //! has gone; so its writer stays the first in the queue, too. Nobody else comes in: readers see WRITERS. Between the last reader's unlock and its settle
 //! it is there without a holder.
 //!
@@ -100,7 +100,7 @@ enum Want {
 
 /// What the caller of `settle` gives up.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ends {
+pub(super) enum Ends {
     Writing,
     /// It goes on as a reader.
     WritingAlone,
@@ -206,7 +206,7 @@ impl RawRwLock {
     #[cold]
     fn unlock_write_slowly(&self) {
         let mut word = self.word.load(Ordering::Relaxed);
-        while word & (READERS | STARVING) == 0 && word & (WRITERS | WOKEN) != WRITERS {
+        while word & READERS == 0 && word & (WRITERS | WOKEN) != WRITERS {
             match self.word.compare_exchange_weak(
                 word,
                 word & !WRITER,
@@ -341,7 +341,7 @@ impl RawRwLock {
     }
 
     /// Under the queues' lock: gives up what the caller holds, and lets in whoever is next.
-    fn settle(&self, queues: &mut Queues<'_>, ends: Ends) {
+    pub(super) fn settle(&self, queues: &mut Queues<'_>, ends: Ends) {
         let mut word = self.word.load(Ordering::Relaxed);
         let next = loop {
             let rest = match ends {
