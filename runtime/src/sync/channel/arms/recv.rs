@@ -111,12 +111,11 @@ impl<T> ChannelArm for MessageArm<'_, T> {
         if self.watches {
             return true;
         }
-        let got = match given {
-            Some(Slot::Message(message)) => Ok(message),
-            Some(Slot::Broken) => return false,
-            _ => Err(RecvError),
+        // Otherwise a promise was broken; or it is the end, unless a message has come back meanwhile.
+        let Some(Slot::Message(message)) = given else {
+            return false;
         };
-        self.got.set(Some(got));
+        self.got.set(Some(Ok(message)));
         true
     }
 
