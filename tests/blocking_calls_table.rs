@@ -10,6 +10,8 @@ mod support;
 mod rows;
 #[path = "blocking_calls_table/sources.rs"]
 mod sources;
+#[path = "blocking_calls_table/sync_rows.rs"]
+mod sync_rows;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

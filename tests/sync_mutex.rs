@@ -152,32 +152,63 @@ fn a_spin_on_tries_lets_others_run() {
     });
 }
 
-/// Such a spin is cancelled at a call that waits, not in a try: it does not unwind.
+/// So does whoever locks what nobody else wants, and it can be cancelled there: it does not hold the lock then.
+#[test]
+fn a_loop_of_locks_lets_others_run() {
+    each_runtime("a loop of locks", |runtime, label| {
+        let mutex = Arc::new(Mutex::new(0));
+        let looping = runtime.spawn({
+            let mutex = mutex.clone();
+            move || {
+                loop {
+                    *mutex.lock().unwrap() += 1;
+                }
+            }
+        });
+        rig::until(|| *mutex.lock().unwrap() > 0);
+        // One on each worker, the loop's among them.
+        for _ in 0..runtime.workers() {
+            runtime.run(withy::yield_now);
+        }
+        looping.cancel();
+        assert!(looping.join().unwrap_err().is::<Cancelled>(), "{label}");
+        assert!(!mutex.is_poisoned());
+        assert!(mutex.try_lock().is_ok(), "{label}");
+    });
+}
+
+/// A spin on tries is cancelled at a call that waits, not in a try: that does not unwind.
 #[test]
 fn a_try_does_not_unwind() {
-    each_runtime("tries of a cancelled coroutine", |runtime, _| {
+    const TRIES: usize = 2_000;
+    each_runtime("tries of a cancelled coroutine", |runtime, label| {
         let mutex = Arc::new(Mutex::new(()));
         let _held = mutex.lock().unwrap();
-        let cancelled = Arc::new(AtomicBool::new(false));
+        let (begun, cancelled) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let tries = Arc::new(AtomicUsize::new(0));
         let spinner = runtime.spawn({
-            let (mutex, cancelled, tries) = (mutex.clone(), cancelled.clone(), tries.clone());
+            let (mutex, tries) = (mutex.clone(), tries.clone());
+            let (begun, cancelled) = (begun.clone(), cancelled.clone());
             move || {
+                begun.store(true, Ordering::SeqCst);
                 while !cancelled.load(Ordering::SeqCst) {
                     std::hint::spin_loop();
                 }
-                for _ in 0..2_000 {
+                for _ in 0..TRIES {
                     assert!(mutex.try_lock().is_err());
                     tries.fetch_add(1, Ordering::Relaxed);
                 }
                 let _ = mutex.lock();
             }
         });
+        rig::until(|| begun.load(Ordering::SeqCst));
         spinner.cancel();
         cancelled.store(true, Ordering::SeqCst);
         assert!(spinner.join().unwrap_err().is::<Cancelled>());
-        // Without a try, if it was cancelled before it began.
-        assert!([0, 2_000].contains(&tries.load(Ordering::Relaxed)));
+        assert_eq!(tries.load(Ordering::Relaxed), TRIES, "{label}");
     });
 }
 

@@ -6,7 +6,7 @@
 )]
 
 #[path = "../src/sync/condvar.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 mod condvar;
 #[path = "../src/time/moment.rs"]
 #[allow(dead_code)]

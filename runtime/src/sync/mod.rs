@@ -1,7 +1,7 @@
 //! [`std::sync`] for coroutines and threads alike: `use withy::sync` where it said `use std::sync`, and channels.
 //!
-//! Reading order: `waiters` (the one wait queue; its text is the protocol), `lock`, `tally`, `poison`; `raw_mutex` and `mutex`, the first of what is built on
-//! it; the others as you need them.
+//! Reading order: `README.md`; `waiters` (the one wait queue; its text is the protocol), `lock`, `tally`, `poison`; `raw_mutex` and
+//! `mutex`, the first of what is built on it; the others as you need them.
 
 mod barrier;
 pub mod channel;

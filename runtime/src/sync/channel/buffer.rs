@@ -106,5 +106,7 @@ impl<T> Buffer<T> {
     }
 }
 
+// With its path, for models that include this file by path.
 #[cfg(test)]
+#[path = "buffer/tests.rs"]
 mod tests;

@@ -41,7 +41,7 @@ pub(super) const SENDERS: usize = 1;
 pub(super) const PROMISED: usize = 2;
 const QUEUES: usize = 3;
 
-pub(in crate::sync) struct Exchange<T> {
+pub(crate) struct Exchange<T> {
     pub(super) guarded: Guarded<State<T>, Slot<T>, QUEUES>,
     /// As in the state; it does not change.
     capacity: usize,
@@ -253,7 +253,7 @@ impl<T> Exchange<T> {
     }
 
     /// By what channels are told apart.
-    pub(in crate::sync) fn guarded_address(&self) -> usize {
+    pub(crate) fn guarded_address(&self) -> usize {
         self.guarded.address()
     }
 

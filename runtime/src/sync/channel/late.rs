@@ -44,10 +44,16 @@ impl<T> Exchange<T> {
         if self.capacity() != Some(0) {
             return self.guarded.with(|access| {
                 access.state.reserved -= 1;
-                let done = put(access, message);
-                // If it was handed over, the room is free for those who wait.
-                fill(access);
-                done
+                if access.state.receivers_gone {
+                    return Err(Unsent::Disconnected(message));
+                }
+                match hand_over(access, RECEIVERS, message) {
+                    // The room is free for those who wait.
+                    None => fill(access),
+                    // It is its own, also if one that was given back has taken some: so this does not ask for room.
+                    Some(message) => access.state.buffer.push(message),
+                }
+                Ok(())
             });
         }
         let waited = self.guarded.wait(

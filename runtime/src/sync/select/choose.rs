@@ -48,10 +48,16 @@ pub(super) fn try_choose(arms: &mut [Arm<'_>], order: Order) -> Option<usize> {
     let _mask = Mask::new();
     loop {
         order.arrange(arms);
-        match look(arms, Moment::NEVER) {
-            Some(Ended::Chosen(number)) => return Some(number),
-            Some(Ended::Again | Ended::TimedOut) => {}
-            None => {
+        let ended = match look(arms, Moment::NEVER) {
+            Some(ended) => ended,
+            // One after the other may have become ready just when it was not looked at.
+            None if arms.len() > 1 => look_at_once(arms, order),
+            None => Ended::TimedOut,
+        };
+        match ended {
+            Ended::Chosen(number) => return Some(number),
+            Ended::Again => {}
+            Ended::TimedOut => {
                 // As for any failure: one that tries again and again keeps out nobody.
                 context::consume_budget();
                 return None;
@@ -91,11 +97,22 @@ fn look(arms: &mut [Arm<'_>], deadline: Moment) -> Option<Ended> {
     None
 }
 
+/// Looks at all channels at the same moment.
+fn look_at_once(arms: &mut [Arm<'_>], order: Order) -> Ended {
+    let choice = Choice::new();
+    let mut entry = Entry::new(arms, &choice);
+    match entry.look_at_all(order, false) {
+        Some(ended) => ended,
+        None if choice.chosen().is_some() => entry.wait(Moment::NEVER),
+        None => Ended::TimedOut,
+    }
+}
+
 /// Enters all that there is to wait for, and waits.
 fn wait(arms: &mut [Arm<'_>], order: Order, deadline: Moment) -> Ended {
     let choice = Choice::new();
     let mut entry = Entry::new(arms, &choice);
-    match entry.link_all(order) {
+    match entry.look_at_all(order, true) {
         Some(ended) => ended,
         None => entry.wait(deadline),
     }
@@ -130,20 +147,23 @@ impl<'e, 'x> Entry<'e, 'x> {
         debug_assert!(claimed);
     }
 
-    /// Looks once more, under all the locks, and links the channel arms' nodes if there is nothing to be done.
-    fn link_all(&mut self, order: Order) -> Option<Ended> {
+    /// Looks once more, under all the locks; if there is nothing to be done, and if it `links`, it links the channel arms' nodes.
+    fn look_at_all(&mut self, order: Order, links: bool) -> Option<Ended> {
         // Dropped after the locks are free: it lets go those who are woken.
         let mut wakes = Wakes::new();
         lock_all(self.arms);
         // Nothing here panics, so no guard is needed.
         order.arrange(self.arms);
-        let found = self.look_or_link(&mut wakes);
+        let found = self.look_locked(&mut wakes);
+        if links && found.is_none() && self.choice.chosen().is_none() {
+            self.link_all(&mut wakes);
+        }
         // SAFETY: locked above; nothing that was found inside is used any more.
         unsafe { unlock_all(self.arms) };
         found
     }
 
-    fn look_or_link(&mut self, wakes: &mut Wakes) -> Option<Ended> {
+    fn look_locked(&mut self, wakes: &mut Wakes) -> Option<Ended> {
         for arm in &*self.arms {
             let Some(channel) = arm.channel() else {
                 continue;
@@ -158,13 +178,16 @@ impl<'e, 'x> Entry<'e, 'x> {
                 }
             }
         }
+        None
+    }
+
+    fn link_all(&mut self, wakes: &mut Wakes) {
         for arm in &*self.arms {
             if let Some(channel) = arm.channel() {
                 // SAFETY: its lock is held; not linked; this entry sees to it that it leaves, and the choice outlives this.
                 unsafe { channel.link(wakes, self.choice, arm.number) };
             }
         }
-        None
     }
 
     fn wait(&mut self, deadline: Moment) -> Ended {

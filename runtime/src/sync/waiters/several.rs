@@ -45,11 +45,8 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
         let mut at = self.queues[queue].head;
         while let Some(node) = at {
             // SAFETY: it is QUEUED, so its frame stands, and its fields belong to the lock's holder.
-            let node = unsafe { node.as_ref() };
-            // SAFETY: as above.
-            if node.choice.get().is_none_or(Arm::is_open)
-                && is_such(unsafe { &*node.payload.get() })
-            {
+            let (node, payload) = unsafe { (node.as_ref(), &*node.as_ref().payload.get()) };
+            if node.choice.get().is_none_or(Arm::is_open) && is_such(payload) {
                 return true;
             }
             at = node.next.get();

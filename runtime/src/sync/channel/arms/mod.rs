@@ -7,4 +7,4 @@ mod send;
 
 pub(in crate::sync) use clock::RecvArm;
 pub(in crate::sync) use send::SendArm;
-pub(in crate::sync) use send::send_as;
+pub(crate) use send::send_as;

@@ -19,7 +19,7 @@ pub struct SendArm<'a, T> {
 }
 
 impl<'a, T> SendArm<'a, T> {
-    pub(in crate::sync) fn new(sender: &'a Sender<T>, watches: bool) -> SendArm<'a, T> {
+    pub(crate) fn new(sender: &'a Sender<T>, watches: bool) -> SendArm<'a, T> {
         SendArm {
             seat: Seat::new(sender.exchange()),
             watches,
@@ -46,7 +46,7 @@ impl<'a, T> SendArm<'a, T> {
 }
 
 /// Sends the message of an arm that was told so when it was chosen.
-pub(in crate::sync) fn send_as<T>(
+pub(crate) fn send_as<T>(
     exchange: &Exchange<T>,
     reserve: Option<Reserve>,
     message: T,
