@@ -106,27 +106,6 @@ fn a_message_that_comes_back_outlives_the_senders() {
     });
 }
 
-/// Promise 29. Another that waits at the end gets such a message, though it was told of the end meanwhile.
-#[test]
-fn the_end_does_not_come_before_a_message_that_comes_back() {
-    in_virtual_time("a message that comes back at the end", || {
-        for capacity in CAPACITIES {
-            let (sender, receiver) = channel_of(capacity);
-            let token = CancelToken::new();
-            scope(|s| {
-                s.spawn(|| assert!(token.run(|| receiver.recv()).is_err()));
-                sleep(MS);
-                s.spawn(|| assert_eq!(receiver.recv(), Ok(7)));
-                sleep(MS);
-                sender.send(7).unwrap();
-                token.cancel();
-                drop(sender);
-            });
-            assert!(receiver.recv().is_err());
-        }
-    });
-}
-
 /// Promise 29. A sender that waits and is cancelled takes its message with it, drops it, and lets the next be next.
 #[test]
 fn a_cancelled_sender_takes_its_message_with_it() {

@@ -306,8 +306,8 @@ fn received<T>(waited: Waited<Result<T, Unreceived>, Slot<T>>) -> Option<Result<
     Some(match waited {
         Waited::Done(done) => done,
         Waited::Woken(Slot::Message(message)) => Ok(message),
-        // A promise was broken; or it is the end, unless a message has come back meanwhile.
-        Waited::Woken(_) => return None,
+        Waited::Woken(Slot::Broken) => return None,
+        Waited::Woken(_) => Err(Unreceived::Disconnected),
         Waited::TimedOut(_) => Err(Unreceived::Empty),
     })
 }
