@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
-use rig::{each_runtime, steal, stress_rounds};
+use rig::stress_rounds;
+use support::{LIMIT, runtime, within};
 use withy::sync::{Condvar, Mutex, Notify, OnceLock, RwLock, RwLockWriteGuard, Semaphore};
 use withy::{Cancelled, Runtime};
 
@@ -227,16 +228,15 @@ fn round(runtimes: [&Runtime; 2], round: u64) {
 /// Promises 29, 41, 42 and 44. Two runtimes and plain threads share locks of every sort, and nothing is lost.
 #[test]
 fn stress_two_runtimes_and_threads_share_all_locks() {
-    each_runtime("all locks at once", |runtime, _| {
-        for full_stealing in [false, true] {
-            let other = Runtime::builder()
-                .workers(2)
-                .steal(steal(full_stealing))
-                .build()
-                .unwrap();
+    for workers in [1, 2, 8] {
+        for modes in [[false, false], [false, true], [true, false], [true, true]] {
+            let label = format!("{workers} and 2 workers, full stealing {modes:?}");
+            let runtimes = [runtime(workers, modes[0]), runtime(2, modes[1])];
             for number in 0..stress_rounds() as u64 {
-                round([runtime, &other], number);
+                within(LIMIT, &label, || {
+                    round([&runtimes[0], &runtimes[1]], number)
+                });
             }
         }
-    });
+    }
 }
