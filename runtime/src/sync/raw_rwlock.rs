@@ -263,9 +263,11 @@ impl RawRwLock {
         }
         let mut loser = Loser::new();
         loop {
+            // Before the queues' lock: it reads the clock.
+            let starving = loser.starves();
             let waited = self.queues.wait(
                 Moment::NEVER,
-                |queues| self.take_or_enter(queues, want, &mut loser),
+                |queues| self.take_or_enter(queues, want, loser.woken, starving),
                 |queues, waiter, left| self.leave(queues, waiter, left),
             );
             match waited {
@@ -298,10 +300,10 @@ impl RawRwLock {
         &self,
         queues: &mut Queues<'_>,
         want: Want,
-        loser: &mut Loser,
+        woken: bool,
+        starving: bool,
     ) -> Enter<(), Waiter> {
-        let starving = loser.starves();
-        let competes = if loser.woken { WOKEN } else { 0 };
+        let competes = if woken { WOKEN } else { 0 };
         let waits = want.waits() | if starving { STARVING } else { 0 };
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -327,11 +329,7 @@ impl RawRwLock {
         }
         Enter::Wait {
             queue: want.queue(),
-            place: if loser.woken {
-                Place::Front
-            } else {
-                Place::Back
-            },
+            place: if woken { Place::Front } else { Place::Back },
             payload: Waiter {
                 want,
                 starving,
