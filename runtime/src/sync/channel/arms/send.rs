@@ -151,8 +151,8 @@ impl<T> ChannelArm for SendArm<'_, T> {
         true
     }
 
-    fn give_back(&self) {
-        if self.reserve.take() == Some(Reserve::Reserved) {
+    fn refuse(&self) {
+        if let Some(Slot::Reserved) = self.seat.take() {
             self.seat.exchange().release();
         }
     }
@@ -176,6 +176,8 @@ impl<T> Operation for SendArm<'_, T> {
 
 impl<T> Drop for SendArm<'_, T> {
     fn drop(&mut self) {
-        self.give_back();
+        if self.reserve.take() == Some(Reserve::Reserved) {
+            self.seat.exchange().release();
+        }
     }
 }
