@@ -11,6 +11,7 @@ use crate::sync::waiters::{Choice, Left, Wakes};
 
 /// Sends to a channel.
 pub struct SendArm<'a, T> {
+    sender: &'a Sender<T>,
     seat: Seat<'a, T>,
     /// It reserves nothing.
     watches: bool,
@@ -21,15 +22,19 @@ pub struct SendArm<'a, T> {
 impl<'a, T> SendArm<'a, T> {
     pub(crate) fn new(sender: &'a Sender<T>, watches: bool) -> SendArm<'a, T> {
         SendArm {
+            sender,
             seat: Seat::new(sender.exchange()),
             watches,
             reserve: Cell::new(None),
         }
     }
 
-    /// The message, if it was chosen.
-    pub fn complete(&self, message: T) -> Result<(), SendError<T>> {
-        send_as(self.seat.exchange(), self.reserve.take(), message)
+    /// What it was told when it was chosen, in a form that borrows nothing.
+    pub fn chosen(&self) -> Sending<T> {
+        Sending {
+            sender: self.sender.clone(),
+            reserve: self.reserve.take(),
+        }
     }
 
     fn look_in(&self, access: &mut Access<'_, T>) -> Look {
@@ -42,6 +47,29 @@ impl<'a, T> SendArm<'a, T> {
         }
         self.reserve.set(Some(reserve));
         Look::Done
+    }
+}
+
+/// An arm that was chosen, and whose message is not there yet. It is a sender: the channel has one as long as a message may come.
+pub struct Sending<T> {
+    sender: Sender<T>,
+    reserve: Option<Reserve>,
+}
+
+impl<T> Sending<T> {
+    /// The message.
+    pub fn complete(mut self, message: T) -> Result<(), SendError<T>> {
+        let reserve = self.reserve.take();
+        send_as(self.sender.exchange(), reserve, message)
+    }
+}
+
+/// The message could not be made.
+impl<T> Drop for Sending<T> {
+    fn drop(&mut self) {
+        if self.reserve.take() == Some(Reserve::Reserved) {
+            self.sender.exchange().release();
+        }
     }
 }
 
@@ -123,8 +151,8 @@ impl<T> ChannelArm for SendArm<'_, T> {
         true
     }
 
-    fn give_back(&self) {
-        if self.reserve.take() == Some(Reserve::Reserved) {
+    fn refuse(&self) {
+        if let Some(Slot::Reserved) = self.seat.take() {
             self.seat.exchange().release();
         }
     }
@@ -148,6 +176,8 @@ impl<T> Operation for SendArm<'_, T> {
 
 impl<T> Drop for SendArm<'_, T> {
     fn drop(&mut self) {
-        self.give_back();
+        if self.reserve.take() == Some(Reserve::Reserved) {
+            self.seat.exchange().release();
+        }
     }
 }
