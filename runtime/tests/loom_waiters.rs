@@ -286,43 +286,47 @@ fn all_are_woken_at_once() {
     });
 }
 
+/// A select that stands in the queues of two sorts of permits.
+struct Registered<'a> {
+    sorts: [&'a Permits; 2],
+    nodes: [&'a Node<Permit>; 2],
+    linked: usize,
+    finished: bool,
+}
+
+impl Registered<'_> {
+    /// Leaves both queues; says by which it was woken.
+    fn leave(&mut self) -> Option<usize> {
+        self.finished = true;
+        let mut woken = None;
+        for arm in 0..self.linked {
+            if self.nodes[arm].is_passed_over() {
+                continue;
+            }
+            // SAFETY: it was linked there.
+            let queued = self.sorts[arm]
+                .0
+                .with(|access| unsafe { access.unlink_queued(self.nodes[arm]) });
+            if !queued && self.nodes[arm].is_woken() {
+                assert_eq!(woken.replace(arm), None, "both arms were given something");
+            }
+        }
+        woken
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        if !self.finished
+            && let Some(arm) = self.leave()
+        {
+            self.sorts[arm].release();
+        }
+    }
+}
+
 /// A select of two sorts of permits, as `select!` does it: register on both, take one.
 fn select(sorts: [&Permits; 2], deadline: Moment) -> Option<usize> {
-    struct Registered<'a> {
-        sorts: [&'a Permits; 2],
-        nodes: [&'a Node<Permit>; 2],
-        linked: usize,
-        finished: bool,
-    }
-    impl Registered<'_> {
-        /// Leaves both queues; says by which it was woken.
-        fn leave(&mut self) -> Option<usize> {
-            self.finished = true;
-            let mut woken = None;
-            for arm in 0..self.linked {
-                if self.nodes[arm].is_passed_over() {
-                    continue;
-                }
-                // SAFETY: it was linked there.
-                let queued = self.sorts[arm]
-                    .0
-                    .with(|access| unsafe { access.unlink_queued(self.nodes[arm]) });
-                if !queued && self.nodes[arm].is_woken() {
-                    assert_eq!(woken.replace(arm), None, "both arms were given something");
-                }
-            }
-            woken
-        }
-    }
-    impl Drop for Registered<'_> {
-        fn drop(&mut self) {
-            if !self.finished
-                && let Some(arm) = self.leave()
-            {
-                self.sorts[arm].release();
-            }
-        }
-    }
     let choice = Choice::new();
     assert_eq!(choice.arm(), None);
     // SAFETY: the choice outlives the nodes, which are out of the queues before they end.
