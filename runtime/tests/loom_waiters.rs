@@ -390,23 +390,32 @@ fn a_select_takes_one() {
     });
 }
 
-/// The same, and it is cancelled: it has taken one, or none is lost.
+/// The same, and it is cancelled, before or after the second is given: it has taken one, or none is lost.
 #[test]
 fn a_select_that_is_cancelled_loses_nothing() {
-    check(2, || {
-        let sorts = [Permits::new(0), Permits::new(0)];
-        let givers = sorts.clone().map(|sort| start(move || sort.release()));
-        let record = Record::coroutine();
-        let cancelled = record.clone();
-        let canceller = start(move || cancelled.cancel());
-        let arm = coroutine(&record, || select([&sorts[0], &sorts[1]], Moment::NEVER));
-        for thread in givers {
-            thread.join().unwrap();
-        }
-        canceller.join().unwrap();
-        let taken = u32::from(arm.is_ok());
-        assert_eq!(sorts[0].left() + sorts[1].left(), 2 - taken);
-    });
+    for before in [false, true] {
+        check(2, move || {
+            let sorts = [Permits::new(0), Permits::new(0)];
+            let record = Record::coroutine();
+            let first = sorts[0].clone();
+            let first = start(move || first.release());
+            let (second, cancelled) = (sorts[1].clone(), record.clone());
+            let second = start(move || {
+                if before {
+                    cancelled.cancel();
+                }
+                second.release();
+                if !before {
+                    cancelled.cancel();
+                }
+            });
+            let arm = coroutine(&record, || select([&sorts[0], &sorts[1]], Moment::NEVER));
+            first.join().unwrap();
+            second.join().unwrap();
+            let taken = u32::from(arm.is_ok());
+            assert_eq!(sorts[0].left() + sorts[1].left(), 2 - taken);
+        });
+    }
 }
 
 /// Two selects wait for the same two sorts, in opposite orders; one of each is given. Each takes one.
