@@ -62,6 +62,16 @@ mod mutex {
         pub(crate) fn mutex(guard: &Self) -> &'a Mutex<T> {
             guard.0
         }
+
+        pub(crate) fn watch(_: &Self) {}
+
+        pub(crate) fn leave(guard: Self) {
+            drop(guard);
+        }
+
+        pub(crate) fn come_back(guard: Self, (): ()) -> Self {
+            guard
+        }
     }
 
     impl<T: ?Sized> Deref for MutexGuard<'_, T> {
