@@ -51,6 +51,8 @@ mod mutex {
 
     pub(crate) struct MutexGuard<'a, T: ?Sized>(&'a Mutex<T>);
 
+    pub(crate) struct Watch;
+
     impl<T: ?Sized> Mutex<T> {
         pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
             self.raw.lock();
@@ -63,13 +65,15 @@ mod mutex {
             guard.0
         }
 
-        pub(crate) fn watch(_: &Self) {}
+        pub(crate) fn watch(_: &Self) -> Watch {
+            Watch
+        }
 
         pub(crate) fn leave(guard: Self) {
             drop(guard);
         }
 
-        pub(crate) fn come_back(guard: Self, (): ()) -> Self {
+        pub(crate) fn come_back(guard: Self, _: Watch) -> Self {
             guard
         }
     }
