@@ -381,7 +381,7 @@ fn barrier() -> Call {
     Call {
         wait: Box::new({
             let barrier = barrier.clone();
-            move || drop(barrier.wait())
+            move || _ = barrier.wait()
         }),
         after: Box::new(move || {
             let other = std::thread::spawn({
