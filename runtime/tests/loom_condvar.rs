@@ -60,6 +60,8 @@ mod mutex {
         }
     }
 
+    pub(crate) struct Watch;
+
     impl<'a, T: ?Sized> MutexGuard<'a, T> {
         pub(crate) fn mutex(guard: &Self) -> &'a Mutex<T> {
             guard.0

@@ -361,6 +361,79 @@ fn duplex_write(write: fn(&mut Duplex) -> std::io::Result<usize>) -> Call {
     }
 }
 
+<<<<<<< HEAD
+=======
+/// Whoever has left is not counted: two others wait for each other.
+fn barrier() -> Call {
+    let barrier = Arc::new(Barrier::new(2));
+    Call {
+        wait: Box::new({
+            let barrier = barrier.clone();
+            move || _ = barrier.wait()
+        }),
+        after: Box::new(move || {
+            let other = std::thread::spawn({
+                let barrier = barrier.clone();
+                move || barrier.wait().is_leader()
+            });
+            assert!(barrier.wait().is_leader() != other.join().unwrap());
+        }),
+    }
+}
+
+/// A notification that comes later is kept.
+fn notify(wait: fn(&Notify)) -> Call {
+    let event = Arc::new(Notify::new());
+    Call {
+        wait: Box::new({
+            let event = event.clone();
+            move || wait(&event)
+        }),
+        after: Box::new(move || {
+            assert!(!event.wait_timeout(Duration::ZERO));
+            event.notify_one();
+            assert!(event.wait_timeout(Duration::ZERO));
+        }),
+    }
+}
+
+/// The parker is gone: what gives it its token says nothing.
+fn parker(wait: fn(&Parker)) -> Call {
+    let parker = Parker::new();
+    let unparker = parker.unparker().clone();
+    Call {
+        wait: Box::new(move || wait(&parker)),
+        after: Box::new(move || unparker.unpark()),
+    }
+}
+
+/// All permits are there, and nobody is in their way.
+fn semaphore(permits: usize, wait: fn(&Arc<Semaphore>)) -> Call {
+    let semaphore = Arc::new(Semaphore::new(permits));
+    Call {
+        wait: Box::new({
+            let semaphore = semaphore.clone();
+            move || wait(&semaphore)
+        }),
+        after: Box::new(move || {
+            assert_eq!(semaphore.available_permits(), permits);
+            semaphore.add_permits(1);
+            assert!(semaphore.try_acquire_many(permits + 1).is_ok());
+        }),
+    }
+}
+
+/// The others are not waited for, and wait for nobody who has left.
+fn wait_group() -> Call {
+    let group = WaitGroup::new();
+    let member = group.clone();
+    Call {
+        wait: Box::new(move || member.wait()),
+        after: Box::new(move || group.wait()),
+    }
+}
+
+>>>>>>> h-sema
 /// One that nobody sends.
 fn rare_signal() -> Signals {
     Signals::new([Signal::USER2]).expect("it can be waited for")
