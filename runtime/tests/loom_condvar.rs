@@ -51,8 +51,6 @@ mod mutex {
 
     pub(crate) struct MutexGuard<'a, T: ?Sized>(&'a Mutex<T>);
 
-    pub(crate) struct Watch;
-
     impl<T: ?Sized> Mutex<T> {
         pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
             self.raw.lock();
