@@ -52,7 +52,7 @@ pub(crate) struct Exchange<T> {
     senders: AtomicUsize,
     receivers: AtomicUsize,
     /// Messages that receivers have found in their slots, in NOTICEs; and GONE.
-    noticed: AtomicUsize,
+    pub(super) noticed: AtomicUsize,
 }
 
 /// No sender is left.

@@ -284,7 +284,7 @@ macro_rules! __select {
         match $s {
             ref operand => {
                 let mut arm = $crate::sync::channel::__expanded::send(operand);
-                $crate::__select!(@open $order [$($arms)*] $limit [$($variables)* arm] [$($results)* (arm.chosen())])
+                $crate::__select!(@open $order [$($arms)*] $limit [$($variables)* arm] [$($results)* ($crate::sync::channel::__expanded::chosen(operand, &arm))])
             }
         }
     };

@@ -11,7 +11,6 @@ use crate::sync::waiters::{Choice, Left, Wakes};
 
 /// Sends to a channel.
 pub struct SendArm<'a, T> {
-    sender: &'a Sender<T>,
     seat: Seat<'a, T>,
     /// It reserves nothing.
     watches: bool,
@@ -22,18 +21,9 @@ pub struct SendArm<'a, T> {
 impl<'a, T> SendArm<'a, T> {
     pub(crate) fn new(sender: &'a Sender<T>, watches: bool) -> SendArm<'a, T> {
         SendArm {
-            sender,
             seat: Seat::new(sender.exchange()),
             watches,
             reserve: Cell::new(None),
-        }
-    }
-
-    /// What it was told when it was chosen, in a form that borrows nothing.
-    pub fn chosen(&self) -> Sending<T> {
-        Sending {
-            sender: self.sender.clone(),
-            reserve: self.reserve.take(),
         }
     }
 
@@ -47,29 +37,6 @@ impl<'a, T> SendArm<'a, T> {
         }
         self.reserve.set(Some(reserve));
         Look::Done
-    }
-}
-
-/// An arm that was chosen, and whose message is not there yet. It is a sender: the channel has one as long as a message may come.
-pub struct Sending<T> {
-    sender: Sender<T>,
-    reserve: Option<Reserve>,
-}
-
-impl<T> Sending<T> {
-    /// The message.
-    pub fn complete(mut self, message: T) -> Result<(), SendError<T>> {
-        let reserve = self.reserve.take();
-        send_as(self.sender.exchange(), reserve, message)
-    }
-}
-
-/// The message could not be made.
-impl<T> Drop for Sending<T> {
-    fn drop(&mut self) {
-        if self.reserve.take() == Some(Reserve::Reserved) {
-            self.sender.exchange().release();
-        }
     }
 }
 
