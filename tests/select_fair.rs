@@ -183,6 +183,7 @@ fn a_biased_select_takes_the_first() {
 /// Promise 36. A select that waits costs nothing: no run of its coroutine, no switch of a worker or thread; and its coroutine runs once
 /// to wait and once when it is chosen. Nobody was spawned for its arms.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene, told in order")]
 fn a_select_that_waits_costs_nothing() {
     if !rig::child::alone("a_select_that_waits_costs_nothing", &[]) {
         return;

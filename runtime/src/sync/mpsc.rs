@@ -1,7 +1,7 @@
 //! Channels with one receiver: [`std::sync::mpsc`] for coroutines and plain threads alike.
 //!
-//! Names, signatures and meaning are std's, the error types are std's own; what differs is said where it does. They are the channels of
-//! [`channel`](crate::sync::channel) inside, which has more: receivers to clone, timeouts for sending, select.
+//! Names, signatures and meaning are std's, the error types are std's own; what differs is said where it does. Inside they are the
+//! [channels](crate::sync::channel) of crossbeam-channel's sort, which have more: receivers to clone, timeouts for sending, select.
 //!
 //! # Examples
 //! ```
