@@ -6,10 +6,12 @@ mod support;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::{LIMIT, runtime, within};
 use withy::Runtime;
+use withy::sync::Semaphore;
 
 /// Runs `body` in a forked child, which then exits, and gives how it ended.
 fn in_forked_child(body: impl FnOnce()) -> ExitStatus {
@@ -123,6 +125,46 @@ fn children_that_exit_or_exec_are_left_alone() {
         commands();
         runtime.run(commands);
         assert_eq!(runtime.run(|| withy::spawn(|| 1).join().unwrap()), 1);
+    });
+}
+
+/// Promise 54. A lock that was in use in another thread when the process was forked stays so in the child for ever: that is told there, and
+/// not waited for.
+#[test]
+fn a_child_that_finds_a_lock_in_use_is_told() {
+    const TEST: &str = "a_child_that_finds_a_lock_in_use_is_told";
+    const FORKS: usize = 50;
+    if !rig::child::alone(TEST, &[]) {
+        return;
+    }
+    within(LIMIT, "children", || {
+        let runtime = runtime(2, false);
+        let (semaphore, done) = (Semaphore::new(0), AtomicBool::new(false));
+        let hammer = || {
+            while !done.load(Ordering::Relaxed) {
+                // Under the lock each time.
+                semaphore.close();
+            }
+        };
+        let child = || {
+            // SAFETY: it ends the child, if that waits.
+            unsafe { libc::alarm(2) };
+            semaphore.close();
+        };
+        let ends: Vec<_> = std::thread::scope(|s| {
+            s.spawn(hammer);
+            s.spawn(hammer);
+            let ends = (0..FORKS).map(|_| in_forked_child(child)).collect();
+            done.store(true, Ordering::Relaxed);
+            ends
+        });
+        for end in ends {
+            assert!(
+                end.success() || end.signal() == Some(libc::SIGABRT),
+                "{end}"
+            );
+        }
+        runtime.shutdown(LIMIT).unwrap();
     });
 }
 

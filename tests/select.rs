@@ -227,7 +227,7 @@ fn selects_on_both_sides_meet_in_pairs() {
                 sender.send(usize::MAX).unwrap();
             }
             let got: Vec<_> = callers.into_iter().map(support::Caller::join).collect();
-            assert_eq!(got.iter().flatten().count(), (number + 1) / 2);
+            assert_eq!(got.iter().flatten().count(), usize::div_ceil(number, 2));
             assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
         }
     });

@@ -1,5 +1,13 @@
 //! `select!`: its syntax, what is evaluated when, and what bodies may do.
 
+#![allow(
+    clippy::match_single_binding,
+    clippy::never_loop,
+    clippy::redundant_closure_call,
+    clippy::unnecessary_literal_unwrap,
+    reason = "odd on purpose: the macro has to take what the language has"
+)]
+
 mod rig;
 mod support;
 

@@ -487,7 +487,7 @@ fn times_are_arms() {
     matrix(LIMIT, "selects of times", |case| {
         case.run(|| {
             let begin = withy::now();
-            let (soon, sooner) = (begin + 2 * SHORT, begin + SHORT);
+            let (soon, sooner) = (begin + AGES, begin + SHORT);
             select! {
                 recv(at(soon)) -> _ => panic!("the other is earlier"),
                 recv(at(sooner)) -> at => assert_eq!(at, Ok(sooner)),

@@ -349,6 +349,67 @@ fn a_wait_tells_of_poison() {
     });
 }
 
+/// `panics_while_it_waits` panics with a mutex held, and waits with it in a destructor, for somebody to set the value. Says whether the wait
+/// and that somebody found the mutex poisoned, and whether it is so in the end.
+macro_rules! waits_in_a_panic {
+    ($name:ident, $sync:ident :: sync) => {
+        fn $name(run: impl FnOnce(Box<dyn FnOnce() + Send>)) -> [bool; 3] {
+            use $sync::sync::{Condvar, Mutex, MutexGuard};
+
+            type Shared = (Mutex<bool>, Condvar, AtomicBool);
+            struct Late<'a>(Option<MutexGuard<'a, bool>>, &'a Shared);
+
+            impl Drop for Late<'_> {
+                fn drop(&mut self) {
+                    let guard = self.0.take().expect("dropped once");
+                    let waited = self.1.1.wait_while(guard, |set| !*set);
+                    self.1.2.store(waited.is_err(), Ordering::Relaxed);
+                }
+            }
+
+            let shared = Arc::new(Shared::default());
+            let held = Arc::new(AtomicBool::new(false));
+            let setter = {
+                let (shared, held) = (shared.clone(), held.clone());
+                std::thread::spawn(move || {
+                    until(|| held.load(Ordering::Acquire));
+                    let set = shared.0.lock();
+                    let poisoned = set.is_err();
+                    *set.unwrap_or_else(|poisoned| poisoned.into_inner()) = true;
+                    shared.1.notify_all();
+                    poisoned
+                })
+            };
+            let waits = shared.clone();
+            run(Box::new(move || {
+                let panicked = catch_unwind(AssertUnwindSafe(|| {
+                    let _late = Late(Some(waits.0.lock().unwrap()), &waits);
+                    held.store(true, Ordering::Release);
+                    std::panic::resume_unwind(Box::new("with the mutex held"));
+                }));
+                assert!(panicked.is_err());
+            }));
+            let setter_met = setter.join().unwrap();
+            let waiter_met = shared.2.load(Ordering::Relaxed);
+            [waiter_met, setter_met, shared.0.is_poisoned()]
+        }
+    };
+}
+
+waits_in_a_panic!(of_std, std::sync);
+waits_in_a_panic!(of_withy, withy::sync);
+
+/// Promises 40 and 53. A destructor that waits with a mutex that its panic found locked still holds it, and poisons it at the end, not for
+/// the wait: as with std, those for whom it waits find it in order.
+#[test]
+fn a_wait_in_a_panic_poisons_when_the_mutex_is_given_up_for_good() {
+    assert_eq!(of_std(|body| body()), [false, false, true]);
+    matrix(LIMIT, "a wait in a panic", |case| {
+        let met = of_withy(|body| case.run(body));
+        assert_eq!(met, [false, false, true], "{:?}", case.callers);
+    });
+}
+
 /// Promise 40. A condition that panics does so with the mutex held.
 #[test]
 fn a_panic_in_the_condition_poisons() {

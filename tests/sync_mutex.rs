@@ -439,8 +439,8 @@ fn it_is_made_and_shared_as_stds() {
     sync::<withy::sync::MutexGuard<'_, i32>>();
     assert_eq!(*Mutex::from(4).lock().unwrap(), 4);
     assert_eq!(*Mutex::<NonCopy>::default().lock().unwrap(), NonCopy(0));
-    const EMPTY: Mutex<Option<u8>> = Mutex::new(None);
-    assert!(EMPTY.lock().unwrap().is_none());
+    let several = [const { Mutex::new(None::<u8>) }; 2];
+    assert!(several[1].lock().unwrap().is_none());
 }
 
 /// The lock belongs to its guard, whatever its holder waits for meanwhile.

@@ -227,6 +227,13 @@ fn a_round_after_an_announcement_is_not_missed() {
         let announced = event.notified();
         event.notify_one();
         assert!(announced.wait_timeout(SECOND) && !takes_permit(&event));
+        // Also while another one waits.
+        let event = Arc::new(event);
+        let other = waiter(&event);
+        let announced = event.notified();
+        event.notify_waiters();
+        assert!(announced.wait_timeout(SECOND) && !takes_permit(&event));
+        other.join().unwrap();
     });
 }
 

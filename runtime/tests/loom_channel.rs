@@ -195,6 +195,36 @@ fn a_cancelled_receiver_passes_the_message_on() {
     });
 }
 
+/// The same with the last message: the other is told of the end only if nothing comes back.
+///
+/// Hangs on: GONE and the count of what was noticed being one word.
+#[test]
+fn a_cancelled_receiver_keeps_nothing_from_the_end() {
+    check(2, || {
+        let channel = Channel::new(1);
+        let (record, cancelled) = {
+            let channel = channel.clone();
+            start(move || opened(channel.recv()))
+        };
+        let (_, other) = {
+            let channel = channel.clone();
+            start(move || opened(channel.recv()))
+        };
+        assert!(channel.try_send(Parcel::new(7)).is_ok());
+        record.cancel();
+        channel.drop_sender();
+        let other = other.join().unwrap().unwrap();
+        match cancelled.join().unwrap() {
+            Ok(Ok(seven)) => {
+                assert_eq!(seven, 7);
+                assert!(other == Err(Lost::Disconnected));
+            }
+            // It was told of the end, or was cancelled: the message is the other's.
+            Ok(Err(_)) | Err(Cancelled) => assert_eq!(other.ok(), Some(7)),
+        }
+    });
+}
+
 /// A sender is cancelled while its message may be taken: it was received, or it is gone; never both, never twice.
 #[test]
 fn a_cancelled_sender_has_sent_or_not() {

@@ -58,9 +58,23 @@ mod mutex {
         }
     }
 
+    pub(crate) struct Watch;
+
     impl<'a, T: ?Sized> MutexGuard<'a, T> {
         pub(crate) fn mutex(guard: &Self) -> &'a Mutex<T> {
             guard.0
+        }
+
+        pub(crate) fn watch(_: &Self) -> Watch {
+            Watch
+        }
+
+        pub(crate) fn leave(guard: Self) {
+            drop(guard);
+        }
+
+        pub(crate) fn come_back(guard: Self, _: Watch) -> Self {
+            guard
         }
     }
 

@@ -81,10 +81,8 @@ impl Counted {
     fn assert_sections(&self, expected: u32) {
         assert!(self.lock.try_lock(), "it is locked for ever");
         // SAFETY: the lock is held.
-        assert_eq!(
-            self.sections.with(|sections| unsafe { *sections }),
-            expected
-        );
+        let sections = self.sections.with(|sections| unsafe { *sections });
+        assert_eq!(sections, expected);
         self.lock.unlock();
     }
 }

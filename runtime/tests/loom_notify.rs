@@ -6,6 +6,7 @@
     reason = "the library leaves unused what models use"
 )]
 
+mod model;
 #[path = "../src/time/moment.rs"]
 #[allow(dead_code)]
 mod moment;
@@ -58,6 +59,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
 
+use model::Gate;
 use notify::Notify;
 use shim::{Cancelled, Record, check, coroutine};
 
@@ -224,14 +226,18 @@ fn a_round_after_an_announcement_is_not_missed() {
         let event = event();
         let mark = Arc::new(shim::AtomicU32::new(0));
         mark.store(0, shim::Ordering::Relaxed);
+        let gate = Arc::new(Gate::new());
         let notifier = with(&event, {
-            let mark = mark.clone();
+            let (mark, gate) = (mark.clone(), gate.clone());
             move |event| {
                 mark.store(1, shim::Ordering::Relaxed);
+                gate.pass();
                 event.notify_waiters();
+                gate.pass();
             }
         });
         let outcome = coroutine(&Record::coroutine(), || {
+            gate.pass();
             let announced = event.notified();
             if mark.load(shim::Ordering::Relaxed) == 0 {
                 announced.wait();

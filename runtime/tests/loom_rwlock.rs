@@ -48,7 +48,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use raw_rwlock::RawRwLock;
+use raw_rwlock::{READERS, RawRwLock, WOKEN, WRITERS};
 use shim::{Cancelled, Record, at_the_end_of_time, check, coroutine, plain_thread};
 
 /// A lock, and what it protects: how often it was written.
@@ -111,6 +111,13 @@ impl Counted {
     fn count(&self) {
         // SAFETY: as above.
         self.writes.with_mut(|writes| unsafe { *writes += 1 });
+    }
+
+    /// Lets the others go on until the word is like that.
+    fn until(&self, is_so: impl Fn(usize) -> bool) {
+        while !is_so(self.lock.word.load(atomic::Ordering::Relaxed)) {
+            thread::yield_now();
+        }
     }
 
     /// The lock is free, and nobody waits.
@@ -186,6 +193,39 @@ fn a_starving_writer_is_handed_the_lock() {
     });
 }
 
+/// The same, by the last of two readers: whoever is handed the lock comes after both.
+///
+/// Fails on what `settle` acquires.
+#[test]
+fn a_starving_writer_is_handed_the_lock_after_all_readers() {
+    check(2, || {
+        at_the_end_of_time();
+        let counted = Counted::new();
+        counted.lock.write();
+        let start = |act| {
+            let counted = counted.clone();
+            thread::spawn(move || user(&counted, &[act]))
+        };
+        let writer = start(Write);
+        counted.until(|word| word & WRITERS != 0);
+        counted.lock.unlock_write();
+        if !counted.lock.try_write() {
+            // It was faster.
+            assert_eq!(writer.join().unwrap(), Ok(()));
+            return counted.assert_writes(1);
+        }
+        counted.until(|word| word & WOKEN == 0);
+        let reader = start(Read);
+        counted.until(|word| word & READERS != 0);
+        counted.lock.downgrade();
+        counted.look();
+        counted.lock.unlock_read();
+        assert_eq!(writer.join().unwrap(), Ok(()));
+        assert_eq!(reader.join().unwrap(), Ok(()));
+        counted.assert_writes(1);
+    });
+}
+
 /// A writer becomes a reader while others come.
 #[test]
 fn a_downgrade_lets_in_readers_and_no_writer() {
@@ -239,11 +279,8 @@ fn a_try_is_let_in_or_not() {
 }
 
 /// A waiter is cancelled: in the queue, when it was woken or handed the lock, or it gets it. The others are let in all the same.
-fn one_is_cancelled(victim: Act, others: &'static [&'static [Act]], starving: bool) {
+fn one_is_cancelled(victim: Act, others: &'static [&'static [Act]]) {
     check(2, move || {
-        if starving {
-            at_the_end_of_time();
-        }
         let counted = Counted::new();
         let (its, record) = (counted.clone(), Record::coroutine());
         let cancelled = record.clone();
@@ -268,20 +305,44 @@ fn one_is_cancelled(victim: Act, others: &'static [&'static [Act]], starving: bo
 /// WOKEN and waking the next.
 #[test]
 fn a_cancelled_writer_forgets_nobody() {
-    one_is_cancelled(Write, &[&[Read, Read], &[Read]], false);
-    one_is_cancelled(Write, &[&[Read], &[Write]], false);
-    one_is_cancelled(Write, &[&[Write, Write], &[Read]], false);
+    one_is_cancelled(Write, &[&[Read, Read], &[Read]]);
+    one_is_cancelled(Write, &[&[Read], &[Write]]);
+    one_is_cancelled(Write, &[&[Write, Write], &[Read]]);
+    one_is_cancelled(Write, &[&[Downgrade], &[Read]]);
 }
 
 /// Hangs on: READERS being cleared by the last reader that leaves, and one that was let in going as any reader.
 #[test]
 fn a_cancelled_reader_forgets_nobody() {
-    one_is_cancelled(Read, &[&[Write], &[Read]], false);
-    one_is_cancelled(Read, &[&[Write], &[Write]], false);
+    one_is_cancelled(Read, &[&[Write], &[Read]]);
+    one_is_cancelled(Read, &[&[Write], &[Write]]);
 }
 
+/// One that is to be handed the lock is cancelled: before, meanwhile, or after. Another one waits, too, or comes.
+///
 /// Hangs on: STARVING being cleared by the one that leaves, and what it was handed being passed on.
 #[test]
 fn a_cancelled_starving_writer_passes_the_lock_on() {
-    one_is_cancelled(Write, &[&[Write, Write], &[Write]], true);
+    check(2, || {
+        at_the_end_of_time();
+        let counted = Counted::new();
+        counted.lock.write();
+        let (its, record) = (counted.clone(), Record::coroutine());
+        let cancelled = record.clone();
+        let its = thread::spawn(move || coroutine(&record, || its.act(Write)));
+        counted.until(|word| word & WRITERS != 0);
+        counted.lock.unlock_write();
+        if counted.lock.try_write() {
+            counted.until(|word| word & WOKEN == 0);
+            let unlocks = counted.clone();
+            let unlocks = thread::spawn(move || unlocks.lock.unlock_write());
+            cancelled.cancel();
+            assert_eq!(user(&counted, &[Write]), Ok(()));
+            unlocks.join().unwrap();
+        } else {
+            assert_eq!(user(&counted, &[Write]), Ok(()));
+        }
+        let got = its.join().unwrap().is_ok();
+        counted.assert_writes(1 + u32::from(got));
+    });
 }

@@ -125,11 +125,11 @@ mod time {
 use loom::sync::Arc;
 use loom::thread;
 
-use arm::{Arm, Lend};
+use arm::{Arm, Lend, Operation};
 use exchange::{Exchange, Unreceived};
 use moment::Moment;
 use recv::MessageArm;
-use send::SendArm;
+use send::{SendArm, send_as};
 use shim::{Record, check, coroutine};
 use sync::channel::Sender;
 
@@ -170,7 +170,7 @@ fn send_or_recv(to: &Channel, from: &Channel, message: u32) -> Option<u32> {
         Moment::NEVER,
     );
     if number == Some(0) {
-        assert!(send.complete(message).is_ok());
+        assert!(send_as(to, send.take_reserve(), message).is_ok());
         return None;
     }
     let message = recv.received().expect("it was chosen");
@@ -355,7 +355,7 @@ fn a_late_message_finds_a_receiver() {
                 let mut send = SendArm::new(&sender, false);
                 let chosen = choose::choose(&mut [send.arm()], order::Order, Moment::NEVER);
                 assert_eq!(chosen, Some(0));
-                send.complete(3)
+                send_as(&sends[0], send.take_reserve(), 3)
             });
             assert_eq!(sent.unwrap(), Ok(()));
         });

@@ -286,43 +286,47 @@ fn all_are_woken_at_once() {
     });
 }
 
+/// A select that stands in the queues of two sorts of permits.
+struct Registered<'a> {
+    sorts: [&'a Permits; 2],
+    nodes: [&'a Node<Permit>; 2],
+    linked: usize,
+    finished: bool,
+}
+
+impl Registered<'_> {
+    /// Leaves both queues; says by which it was woken.
+    fn leave(&mut self) -> Option<usize> {
+        self.finished = true;
+        let mut woken = None;
+        for arm in 0..self.linked {
+            if self.nodes[arm].is_passed_over() {
+                continue;
+            }
+            // SAFETY: it was linked there.
+            let queued = self.sorts[arm]
+                .0
+                .with(|access| unsafe { access.unlink_queued(self.nodes[arm]) });
+            if !queued && self.nodes[arm].is_woken() {
+                assert_eq!(woken.replace(arm), None, "both arms were given something");
+            }
+        }
+        woken
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        if !self.finished
+            && let Some(arm) = self.leave()
+        {
+            self.sorts[arm].release();
+        }
+    }
+}
+
 /// A select of two sorts of permits, as `select!` does it: register on both, take one.
 fn select(sorts: [&Permits; 2], deadline: Moment) -> Option<usize> {
-    struct Registered<'a> {
-        sorts: [&'a Permits; 2],
-        nodes: [&'a Node<Permit>; 2],
-        linked: usize,
-        finished: bool,
-    }
-    impl Registered<'_> {
-        /// Leaves both queues; says by which it was woken.
-        fn leave(&mut self) -> Option<usize> {
-            self.finished = true;
-            let mut woken = None;
-            for arm in 0..self.linked {
-                if self.nodes[arm].is_passed_over() {
-                    continue;
-                }
-                // SAFETY: it was linked there.
-                let queued = self.sorts[arm]
-                    .0
-                    .with(|access| unsafe { access.unlink_queued(self.nodes[arm]) });
-                if !queued && self.nodes[arm].is_woken() {
-                    assert_eq!(woken.replace(arm), None, "both arms were given something");
-                }
-            }
-            woken
-        }
-    }
-    impl Drop for Registered<'_> {
-        fn drop(&mut self) {
-            if !self.finished
-                && let Some(arm) = self.leave()
-            {
-                self.sorts[arm].release();
-            }
-        }
-    }
     let choice = Choice::new();
     assert_eq!(choice.arm(), None);
     // SAFETY: the choice outlives the nodes, which are out of the queues before they end.
@@ -386,23 +390,32 @@ fn a_select_takes_one() {
     });
 }
 
-/// The same, and it is cancelled: it has taken one, or none is lost.
+/// The same, and it is cancelled, before or after the second is given: it has taken one, or none is lost.
 #[test]
 fn a_select_that_is_cancelled_loses_nothing() {
-    check(2, || {
-        let sorts = [Permits::new(0), Permits::new(0)];
-        let givers = sorts.clone().map(|sort| start(move || sort.release()));
-        let record = Record::coroutine();
-        let cancelled = record.clone();
-        let canceller = start(move || cancelled.cancel());
-        let arm = coroutine(&record, || select([&sorts[0], &sorts[1]], Moment::NEVER));
-        for thread in givers {
-            thread.join().unwrap();
-        }
-        canceller.join().unwrap();
-        let taken = u32::from(arm.is_ok());
-        assert_eq!(sorts[0].left() + sorts[1].left(), 2 - taken);
-    });
+    for before in [false, true] {
+        check(2, move || {
+            let sorts = [Permits::new(0), Permits::new(0)];
+            let record = Record::coroutine();
+            let first = sorts[0].clone();
+            let first = start(move || first.release());
+            let (second, cancelled) = (sorts[1].clone(), record.clone());
+            let second = start(move || {
+                if before {
+                    cancelled.cancel();
+                }
+                second.release();
+                if !before {
+                    cancelled.cancel();
+                }
+            });
+            let arm = coroutine(&record, || select([&sorts[0], &sorts[1]], Moment::NEVER));
+            first.join().unwrap();
+            second.join().unwrap();
+            let taken = u32::from(arm.is_ok());
+            assert_eq!(sorts[0].left() + sorts[1].left(), 2 - taken);
+        });
+    }
 }
 
 /// Two selects wait for the same two sorts, in opposite orders; one of each is given. Each takes one.

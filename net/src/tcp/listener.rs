@@ -393,8 +393,8 @@ impl fmt::Debug for TcpListener {
 }
 
 impl Pollable for TcpListener {
-    fn registration(&self) -> &Registration {
-        self.socket.registration()
+    fn registration(&self) -> Option<&Registration> {
+        Some(self.socket.registration())
     }
 }
 

@@ -338,8 +338,8 @@ impl fmt::Debug for TcpStream {
 }
 
 impl Pollable for TcpStream {
-    fn registration(&self) -> &Registration {
-        self.socket.registration()
+    fn registration(&self) -> Option<&Registration> {
+        Some(self.socket.registration())
     }
 }
 

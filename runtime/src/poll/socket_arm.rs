@@ -17,43 +17,49 @@ use crate::time::Outstanding;
 /// What [`select!`](crate::select) can wait for to be readable or writable: the sockets of `withy-net`, and whatever else has a
 /// [`Registration`].
 pub trait Pollable {
-    /// Where its readiness is told.
-    fn registration(&self) -> &Registration;
+    /// Where its readiness is told. `None`: it is never ready, as an `Option` of a socket where there is none.
+    fn registration(&self) -> Option<&Registration>;
 }
 
 impl Pollable for Registration {
-    fn registration(&self) -> &Registration {
-        self
+    fn registration(&self) -> Option<&Registration> {
+        Some(self)
+    }
+}
+
+impl<P: Pollable> Pollable for Option<P> {
+    fn registration(&self) -> Option<&Registration> {
+        self.as_ref()?.registration()
     }
 }
 
 impl<P: Pollable + ?Sized> Pollable for &P {
-    fn registration(&self) -> &Registration {
+    fn registration(&self) -> Option<&Registration> {
         (**self).registration()
     }
 }
 
 impl<P: Pollable + ?Sized> Pollable for &mut P {
-    fn registration(&self) -> &Registration {
+    fn registration(&self) -> Option<&Registration> {
         (**self).registration()
     }
 }
 
 impl<P: Pollable + ?Sized> Pollable for Box<P> {
-    fn registration(&self) -> &Registration {
+    fn registration(&self) -> Option<&Registration> {
         (**self).registration()
     }
 }
 
 impl<P: Pollable + ?Sized> Pollable for Arc<P> {
-    fn registration(&self) -> &Registration {
+    fn registration(&self) -> Option<&Registration> {
         (**self).registration()
     }
 }
 
 /// Waits until a call in one direction would not wait.
 pub struct SocketArm<'a> {
-    registration: &'a Registration,
+    registration: Option<&'a Registration>,
     direction: Direction,
     waits: Option<Waits<'a>>,
 }
@@ -73,7 +79,10 @@ enum Seen {
 }
 
 impl<'a> SocketArm<'a> {
-    pub(crate) fn new(registration: &'a Registration, direction: Direction) -> SocketArm<'a> {
+    pub(crate) fn new(
+        registration: Option<&'a Registration>,
+        direction: Direction,
+    ) -> SocketArm<'a> {
         SocketArm {
             registration,
             direction,
@@ -81,13 +90,13 @@ impl<'a> SocketArm<'a> {
         }
     }
 
-    fn look(&self) -> Seen {
+    fn look(&self, registration: &Registration) -> Seen {
         loop {
-            let view = self.registration.view(self.direction);
+            let view = registration.view(self.direction);
             if view.is_some_and(|view| !view.seen.is_ready()) {
                 return Seen::Idle(view);
             }
-            if self.is_ready_now() {
+            if self.is_ready_now(registration) {
                 return Seen::Ready;
             }
             let Some(mut view) = view else {
@@ -101,12 +110,12 @@ impl<'a> SocketArm<'a> {
     }
 
     /// A failure is something to be told, too.
-    fn is_ready_now(&self) -> bool {
-        let polled = poll_now(self.registration.fd(), self.direction);
+    fn is_ready_now(&self, registration: &Registration) -> bool {
+        let polled = poll_now(registration.fd(), self.direction);
         polled.map_or_else(|error| error.kind() != io::ErrorKind::WouldBlock, |()| true)
     }
 
-    fn announce_in_coroutine(&mut self) -> bool {
+    fn announce_in_coroutine(&mut self, registration: &'a Registration) -> bool {
         if let Some(waits) = &mut self.waits
             && let Some(stand) = waits.stand.take()
         {
@@ -117,11 +126,11 @@ impl<'a> SocketArm<'a> {
             waits.visit.step_out(stand);
         }
         loop {
-            let Seen::Idle(view) = self.look() else {
+            let Seen::Idle(view) = self.look(registration) else {
                 return true;
             };
             let waits = self.waits.get_or_insert_with(|| Waits {
-                visit: self.registration.visit(self.direction, Limit::Own(None)),
+                visit: registration.visit(self.direction, Limit::Own(None)),
                 stand: None,
                 _outstanding: Outstanding::new(),
             });
@@ -148,22 +157,28 @@ impl Operation for SocketArm<'_> {}
 
 impl SourceArm for SocketArm<'_> {
     fn is_ready(&mut self) -> bool {
+        let Some(registration) = self.registration else {
+            return false;
+        };
         if context::in_coroutine() {
-            matches!(self.look(), Seen::Ready)
+            matches!(self.look(registration), Seen::Ready)
         } else {
-            self.is_ready_now()
+            self.is_ready_now(registration)
         }
     }
 
     fn announce(&mut self, _me: &Waiting) -> bool {
+        let Some(registration) = self.registration else {
+            return false;
+        };
         // Law 5: whoever unwinds from an interruption does not wait for the world.
         if interrupt::is_unwinding() {
             return true;
         }
         if context::in_coroutine() {
-            self.announce_in_coroutine()
+            self.announce_in_coroutine(registration)
         } else {
-            self.is_ready_now()
+            self.is_ready_now(registration)
         }
     }
 
@@ -176,6 +191,6 @@ impl SourceArm for SocketArm<'_> {
     }
 
     fn descriptor(&self) -> Option<(BorrowedFd<'_>, Direction)> {
-        Some((self.registration.fd(), self.direction))
+        Some((self.registration?.fd(), self.direction))
     }
 }

@@ -341,6 +341,8 @@ impl Condvar {
         deadline: Moment,
     ) -> (LockResult<MutexGuard<'a, T>>, bool) {
         let mutex = MutexGuard::mutex(&guard);
+        // A section that began before its holder panicked is the same after the wait, and poisons at its end: as std's.
+        let watch = MutexGuard::watch(&guard);
         let waited = self.queue.wait_and::<Infallible>(
             deadline,
             |_| {
@@ -351,7 +353,7 @@ impl Condvar {
                     payload: Notified::Not,
                 }
             },
-            || drop(guard),
+            || MutexGuard::leave(guard),
             |queue, notified, left| self.leave(queue, *notified, left),
         );
         let notified = match waited {
@@ -359,7 +361,7 @@ impl Condvar {
             Waited::Done(never) => match never {},
         };
         let signal = (notified == Notified::Alone).then(|| Signal(self));
-        let locked = mutex.lock();
+        let locked = map(mutex.lock(), |guard| MutexGuard::come_back(guard, watch));
         core::mem::forget(signal);
         (locked, notified == Notified::Not)
     }

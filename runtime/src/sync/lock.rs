@@ -7,6 +7,8 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::fork;
+
 /// Looks before the core is given up.
 const LOOKS: u32 = 7;
 /// So often the core is given up before we sleep: whoever holds the lock may have a lower priority than we have.
@@ -58,6 +60,8 @@ impl SpinLock {
                 std::thread::yield_now();
                 yields += 1;
             } else {
+                // Its holder may be a thread of our parent's.
+                fork::refuse_child();
                 std::thread::sleep(SLEEP);
             }
         }

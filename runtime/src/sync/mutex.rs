@@ -174,6 +174,24 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     pub(super) fn mutex(guard: &Self) -> &'a Mutex<T> {
         guard.mutex
     }
+
+    /// Since when it is watched; for [`come_back`](MutexGuard::come_back).
+    pub(super) fn watch(guard: &Self) -> Watch {
+        guard.watch
+    }
+
+    /// Unlocks for a wait, which is not the end of the section: so it poisons nothing.
+    pub(super) fn leave(guard: Self) {
+        let mutex = guard.mutex;
+        core::mem::forget(guard);
+        mutex.raw.unlock();
+    }
+
+    /// A guard that was made after the wait goes on with the section.
+    pub(super) fn come_back(mut guard: Self, watch: Watch) -> Self {
+        guard.watch = watch;
+        guard
+    }
 }
 
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {

@@ -1,8 +1,10 @@
-//! What a semaphore gives out.
+//! What a semaphore gives out: permits, or the reason why there is none.
 
 use core::fmt;
+use std::error::Error;
 use std::sync::Arc;
 
+use crate::sync::raw_semaphore::Refusal;
 use crate::sync::semaphore::Semaphore;
 
 /// Permits of a [`Semaphore`], given back when this is dropped. It is bound to no thread.
@@ -17,6 +19,19 @@ pub struct Permit<'a> {
 pub struct OwnedPermit {
     semaphore: Arc<Semaphore>,
     count: usize,
+}
+
+/// The semaphore was closed: nobody gets a permit any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Closed;
+
+/// Why there was no permit at once, or in the time given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TryAcquireError {
+    /// There are fewer than are wanted, or others wait for them.
+    NoPermits,
+    /// The semaphore was closed.
+    Closed,
 }
 
 impl<'a> Permit<'a> {
@@ -108,3 +123,38 @@ permit!(Permit ['a], &'a Semaphore, |a: &&Semaphore, b: &&Semaphore| {
     core::ptr::eq(*a, *b)
 });
 permit!(OwnedPermit [], Arc<Semaphore>, Arc::ptr_eq);
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the semaphore is closed")
+    }
+}
+
+impl Error for Closed {}
+
+impl fmt::Display for TryAcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TryAcquireError::NoPermits => f.write_str("the semaphore has too few permits"),
+            TryAcquireError::Closed => Closed.fmt(f),
+        }
+    }
+}
+
+impl Error for TryAcquireError {}
+
+impl From<Closed> for TryAcquireError {
+    fn from(Closed: Closed) -> TryAcquireError {
+        TryAcquireError::Closed
+    }
+}
+
+impl From<Refusal> for TryAcquireError {
+    #[inline]
+    fn from(refusal: Refusal) -> TryAcquireError {
+        match refusal {
+            Refusal::NoPermits => TryAcquireError::NoPermits,
+            Refusal::Closed => TryAcquireError::Closed,
+        }
+    }
+}

@@ -51,6 +51,7 @@ impl Flag {
 }
 
 /// Whether its holder was panicking when a guard was made.
+#[derive(Clone, Copy)]
 pub(crate) struct Watch {
     panicking: bool,
 }

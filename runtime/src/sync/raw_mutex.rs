@@ -107,9 +107,11 @@ impl RawMutex {
         }
         let mut loser = Loser::new();
         loop {
+            // Before the queue's lock: it reads the clock.
+            let starving = loser.starves();
             let waited = self.queue.wait(
                 Moment::NEVER,
-                |_| self.take_or_enter(&mut loser),
+                |_| self.take_or_enter(loser.woken, starving),
                 |access, waiter, left| self.leave(access, waiter, left),
             );
             match waited {
@@ -139,9 +141,8 @@ impl RawMutex {
     }
 
     /// Under the queue's lock: takes the lock, or says how to wait for it.
-    fn take_or_enter(&self, loser: &mut Loser) -> Enter<(), Waiter> {
-        let starving = loser.starves();
-        let cleared = if loser.woken { WOKEN } else { 0 };
+    fn take_or_enter(&self, woken: bool, starving: bool) -> Enter<(), Waiter> {
+        let cleared = if woken { WOKEN } else { 0 };
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let free = word & LOCKED == 0;
@@ -156,11 +157,7 @@ impl RawMutex {
                 Err(now) => word = now,
             }
         }
-        let place = if loser.woken {
-            Place::Front
-        } else {
-            Place::Back
-        };
+        let place = if woken { Place::Front } else { Place::Back };
         Enter::Wait {
             queue: 0,
             place,

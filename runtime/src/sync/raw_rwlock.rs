@@ -20,7 +20,7 @@
 //!
 //! # Who comes next
 //! [`settle`](RawRwLock::settle) lets in whoever can come in, under the queues' lock. It is called by
-//! 1. a writer that unlocks and sees READERS, or STARVING, or WRITERS without WOKEN. It keeps WRITER until then. All readers that wait
+//! 1. a writer that unlocks and sees READERS, or WRITERS without WOKEN. It keeps WRITER until then. All readers that wait
 //!    are handed the lock. If there are none, the first writer is handed it if it is STARVING, and otherwise woken to compete for a lock
 //!    that is free for any writer;
 //! 2. a writer that downgrades and sees READERS: the same, and it is one of the readers;
@@ -42,7 +42,7 @@
 //!
 //! *A late settle does no harm* (3, 4): it looks at the word as it is by then. A lock that is held, or that one was woken for, it leaves alone.
 //!
-//! *STARVING*: set by the writer that was WOKEN, in the exchange that ends that, so there is no other WOKEN, and nobody is woken until it
+//! *STARVING comes with WRITERS and without WOKEN*: it is set by the writer that was WOKEN, in the exchange that ends that, so there is no other WOKEN, and nobody is woken until it
 //! has gone; so its writer stays the first in the queue, too. Nobody else comes in: readers see WRITERS. Between the last reader's unlock and its settle
 //! it is there without a holder.
 //!
@@ -100,7 +100,7 @@ enum Want {
 
 /// What the caller of `settle` gives up.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ends {
+pub(super) enum Ends {
     Writing,
     /// It goes on as a reader.
     WritingAlone,
@@ -206,7 +206,7 @@ impl RawRwLock {
     #[cold]
     fn unlock_write_slowly(&self) {
         let mut word = self.word.load(Ordering::Relaxed);
-        while word & (READERS | STARVING) == 0 && word & (WRITERS | WOKEN) != WRITERS {
+        while word & READERS == 0 && word & (WRITERS | WOKEN) != WRITERS {
             match self.word.compare_exchange_weak(
                 word,
                 word & !WRITER,
@@ -263,9 +263,11 @@ impl RawRwLock {
         }
         let mut loser = Loser::new();
         loop {
+            // Before the queues' lock: it reads the clock.
+            let starving = loser.starves();
             let waited = self.queues.wait(
                 Moment::NEVER,
-                |queues| self.take_or_enter(queues, want, &mut loser),
+                |queues| self.take_or_enter(queues, want, loser.woken, starving),
                 |queues, waiter, left| self.leave(queues, waiter, left),
             );
             match waited {
@@ -298,10 +300,10 @@ impl RawRwLock {
         &self,
         queues: &mut Queues<'_>,
         want: Want,
-        loser: &mut Loser,
+        woken: bool,
+        starving: bool,
     ) -> Enter<(), Waiter> {
-        let starving = loser.starves();
-        let competes = if loser.woken { WOKEN } else { 0 };
+        let competes = if woken { WOKEN } else { 0 };
         let waits = want.waits() | if starving { STARVING } else { 0 };
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -327,11 +329,7 @@ impl RawRwLock {
         }
         Enter::Wait {
             queue: want.queue(),
-            place: if loser.woken {
-                Place::Front
-            } else {
-                Place::Back
-            },
+            place: if woken { Place::Front } else { Place::Back },
             payload: Waiter {
                 want,
                 starving,
@@ -341,7 +339,7 @@ impl RawRwLock {
     }
 
     /// Under the queues' lock: gives up what the caller holds, and lets in whoever is next.
-    fn settle(&self, queues: &mut Queues<'_>, ends: Ends) {
+    pub(super) fn settle(&self, queues: &mut Queues<'_>, ends: Ends) {
         let mut word = self.word.load(Ordering::Relaxed);
         let next = loop {
             let rest = match ends {

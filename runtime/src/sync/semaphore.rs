@@ -1,11 +1,10 @@
 //! `Semaphore`: a number of permits.
 
 use core::fmt;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sync::permit::{OwnedPermit, Permit};
+use crate::sync::permit::{Closed, OwnedPermit, Permit, TryAcquireError};
 use crate::sync::raw_semaphore::{RawSemaphore, Refusal};
 use crate::sync::tally::Tally;
 use crate::time::{self, Moment};
@@ -49,19 +48,6 @@ use crate::time::{self, Moment};
 pub struct Semaphore {
     raw: RawSemaphore,
     tally: Tally,
-}
-
-/// The semaphore was closed: nobody gets a permit any more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Closed;
-
-/// Why there was no permit at once, or in the time given.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TryAcquireError {
-    /// There are fewer than are wanted, or others wait for them.
-    NoPermits,
-    /// The semaphore was closed.
-    Closed,
 }
 
 impl Semaphore {
@@ -465,40 +451,5 @@ impl fmt::Debug for Semaphore {
             .field("waiting", &self.raw.is_waited_for())
             .field("closed", &self.is_closed())
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the semaphore is closed")
-    }
-}
-
-impl Error for Closed {}
-
-impl fmt::Display for TryAcquireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TryAcquireError::NoPermits => f.write_str("the semaphore has too few permits"),
-            TryAcquireError::Closed => Closed.fmt(f),
-        }
-    }
-}
-
-impl Error for TryAcquireError {}
-
-impl From<Closed> for TryAcquireError {
-    fn from(Closed: Closed) -> TryAcquireError {
-        TryAcquireError::Closed
-    }
-}
-
-impl From<Refusal> for TryAcquireError {
-    #[inline]
-    fn from(refusal: Refusal) -> TryAcquireError {
-        match refusal {
-            Refusal::NoPermits => TryAcquireError::NoPermits,
-            Refusal::Closed => TryAcquireError::Closed,
-        }
     }
 }

@@ -79,12 +79,9 @@ impl Inner {
     }
 
     fn wait(&self) {
-        if self.is_done() {
-            return;
-        }
         self.queue.wait(
             Moment::NEVER,
-            // Under the lock, under which the last member looks for those who wait.
+            // Under the lock: the last member looks for those who wait under it, after it has left.
             |_| match self.is_done() {
                 true => Enter::Done(()),
                 false => Enter::Wait {

@@ -45,6 +45,7 @@
 use core::cell::UnsafeCell;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::ptr::NonNull;
+use std::time::Duration;
 
 use crate::atomic::{AtomicU32, AtomicUsize, Cell, Ordering, spin_loop};
 use crate::sync::lock::SpinLock;
@@ -537,12 +538,15 @@ impl<P> Node<P> {
     }
 }
 
-/// The waker is a few instructions away from WOKEN, unless it is off its core.
+/// The waker is a few instructions away from WOKEN, unless it is off its core; maybe we have put it off, by a higher priority.
 #[cold]
 fn wait_for_waker(looks: &mut u32) {
     const LOOKS_MAX: u32 = 64;
-    *looks += 1;
-    if looks.is_multiple_of(LOOKS_MAX) {
+    const YIELDS_MAX: u32 = 64;
+    *looks = looks.saturating_add(1);
+    if *looks >= LOOKS_MAX * YIELDS_MAX {
+        std::thread::sleep(Duration::from_micros(50));
+    } else if looks.is_multiple_of(LOOKS_MAX) {
         std::thread::yield_now();
     } else {
         spin_loop();

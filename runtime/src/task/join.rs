@@ -2,6 +2,7 @@
 
 use core::marker::PhantomData;
 use core::ptr::NonNull;
+use std::time::Duration;
 
 use crate::scheduler;
 use crate::task::handle::Coroutine;
@@ -193,15 +194,24 @@ impl Drop for Retract<'_> {
     }
 }
 
-/// The result is stored, and the worker that ran the coroutine is about to set DONE, unless it is off its core.
+/// The result is stored, and the worker that ran the coroutine is about to set DONE, unless it is off its core. A joiner of a higher
+/// priority has put it off: that is notified just before DONE, and must sleep to let the worker go on.
 #[cold]
 pub(crate) fn spin_for_done(word: &JoinWord) {
+    const YIELDS: u32 = 64;
+    let mut yields = 0;
     while word.look() != Join::Done {
         for _ in 0..64 {
             core::hint::spin_loop();
         }
-        if word.look() != Join::Done {
+        if word.look() == Join::Done {
+            return;
+        }
+        if yields < YIELDS {
             std::thread::yield_now();
+            yields += 1;
+        } else {
+            std::thread::sleep(Duration::from_micros(50));
         }
     }
 }

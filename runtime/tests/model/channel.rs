@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::exchange::{Exchange, Unreceived, Unsent};
+use crate::atomic::Ordering;
 use crate::time::Moment;
 
 /// Has a deadline, which passes when the model says so.
@@ -25,6 +26,7 @@ impl<T> Channel<T> {
         exchange.drop_sender();
         exchange.add_receiver();
         exchange.drop_receiver();
+        exchange.noticed.load(Ordering::Relaxed);
         Channel(Arc::new(exchange))
     }
 

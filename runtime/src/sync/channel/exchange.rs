@@ -23,16 +23,19 @@
 //! the buffer, which may hold more than its capacity then. One in the slot of a sender that leaves is the sender's again. Messages are
 //! dropped outside the lock.
 //!
-//! Messages that come back from several receivers which unwind at once come back in the order in which those do. And a receiver
-//! that was told of the end may have been told too soon, if another unwinds after that with a message in its hands: the message lies in the
-//! channel, for whoever asks again. (To know better, each receiver would have to say under the lock that it has got its message.)
+//! So a message in the slot of a receiver that has not noticed it yet may come back: it is *in flight*. The end of the channel is told, by
+//! `senders_gone`, when no sender is left and nothing is in flight: else a receiver that is told so would leave behind what comes back
+//! after. What was handed over is counted under the lock, what was noticed in a word of its own, in which the last sender leaves GONE. So
+//! either that sender finds that all is noticed, or the receiver that notices the last finds GONE.
+//!
+//! Messages that come back from several receivers which unwind at once come back in the order in which those do.
 
 use std::process;
 
 use crate::atomic::{AtomicUsize, Ordering};
 use crate::sync::channel::buffer::Buffer;
 use crate::sync::tally::Tally;
-use crate::sync::waiters::{self, Enter, Guarded, Left, Place, Waited};
+use crate::sync::waiters::{self, Enter, Guarded, Place, Waited};
 use crate::task::interrupt::Mask;
 use crate::time::Moment;
 
@@ -48,7 +51,13 @@ pub(crate) struct Exchange<T> {
     tally: Tally,
     senders: AtomicUsize,
     receivers: AtomicUsize,
+    /// Messages that receivers have found in their slots, in NOTICEs; and GONE.
+    pub(super) noticed: AtomicUsize,
 }
+
+/// No sender is left.
+const GONE: usize = 1;
+const NOTICE: usize = 2;
 
 pub(super) type Access<'a, T> = waiters::Access<'a, State<T>, Slot<T>, QUEUES>;
 
@@ -59,6 +68,9 @@ pub(super) struct State<T> {
     pub(super) capacity: usize,
     /// Room that is kept for late senders.
     pub(super) reserved: usize,
+    /// Messages that were put into slots of receivers, in NOTICEs.
+    handed: usize,
+    /// And nothing is in flight.
     pub(super) senders_gone: bool,
     pub(super) receivers_gone: bool,
 }
@@ -114,6 +126,7 @@ impl<T> Exchange<T> {
                 buffer: Buffer::with_room(room),
                 capacity,
                 reserved: 0,
+                handed: 0,
                 senders_gone: false,
                 receivers_gone: false,
             }),
@@ -121,6 +134,7 @@ impl<T> Exchange<T> {
             tally: Tally::new(),
             senders: AtomicUsize::new(1),
             receivers: AtomicUsize::new(1),
+            noticed: AtomicUsize::new(0),
         }
     }
 
@@ -191,9 +205,9 @@ impl<T> Exchange<T> {
                     Take::Empty => wait_in(RECEIVERS),
                     Take::Promised => wait_in(PROMISED),
                 },
-                pass_on,
+                |access, slot, _| self.pass_on(access, slot),
             );
-            if let Some(done) = received(waited) {
+            if let Some(done) = self.received(waited) {
                 return done;
             }
             held = self.guarded.hold();
@@ -229,9 +243,9 @@ impl<T> Exchange<T> {
                     Take::Empty => Enter::Done(Err(Unreceived::Empty)),
                     Take::Promised => wait_in(PROMISED),
                 },
-                pass_on,
+                |access, slot, _| self.pass_on(access, slot),
             );
-            if let Some(done) = received(waited) {
+            if let Some(done) = self.received(waited) {
                 return done;
             }
         }
@@ -270,9 +284,57 @@ impl<T> Exchange<T> {
     pub(super) fn drop_sender(&self) {
         if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.guarded.with(|access| {
-                access.state.senders_gone = true;
-                access.wake_all(RECEIVERS, |_| {});
+                self.noticed.fetch_or(GONE, Ordering::AcqRel);
+                self.end(access);
             });
+        }
+    }
+
+    /// No sender is left: tells those who wait, if nothing is in flight.
+    #[cold]
+    fn end(&self, access: &mut Access<'_, T>) {
+        if self.noticed.load(Ordering::Acquire) == access.state.handed | GONE {
+            access.state.senders_gone = true;
+            access.wake_all(RECEIVERS, |_| {});
+            // Their sender was forgotten (`mem::forget`): nobody keeps the promise any more.
+            access.wake_all(PROMISED, |slot| *slot = Slot::Broken);
+        }
+    }
+
+    /// A receiver has found a message in its slot, and does not give it back.
+    #[inline]
+    pub(super) fn notice(&self) {
+        if self.noticed.fetch_add(NOTICE, Ordering::AcqRel) & GONE != 0 {
+            self.guarded.with(|access| self.end(access));
+        }
+    }
+
+    /// A receiver leaves: what it was given goes to the next.
+    #[cold]
+    pub(super) fn pass_on(&self, access: &mut Access<'_, T>, slot: &mut Slot<T>) {
+        if let Slot::Message(message) = core::mem::replace(slot, Slot::Empty) {
+            give_back(access, message);
+            if self.noticed.fetch_add(NOTICE, Ordering::AcqRel) & GONE != 0 {
+                self.end(access);
+            }
+        }
+    }
+
+    /// What a receiver's wait has come to. `None`: it has to look again.
+    #[inline]
+    fn received(
+        &self,
+        waited: Waited<Result<T, Unreceived>, Slot<T>>,
+    ) -> Option<Result<T, Unreceived>> {
+        match waited {
+            Waited::Done(done) => Some(done),
+            Waited::Woken(Slot::Message(message)) => {
+                self.notice();
+                Some(Ok(message))
+            }
+            // A promise was broken; or it is the end, unless a message has come back meanwhile.
+            Waited::Woken(_) => None,
+            Waited::TimedOut(_) => Some(Err(Unreceived::Empty)),
         }
     }
 
@@ -298,18 +360,6 @@ pub(super) fn sent<T>(waited: Waited<Result<(), Unsent<T>>, Slot<T>>) -> Result<
         Waited::TimedOut(Slot::Message(message)) => Err(Unsent::Full(message)),
         Waited::Woken(_) | Waited::TimedOut(_) => Ok(()),
     }
-}
-
-/// What a receiver's wait has come to. `None`: it has to look again.
-#[inline]
-fn received<T>(waited: Waited<Result<T, Unreceived>, Slot<T>>) -> Option<Result<T, Unreceived>> {
-    Some(match waited {
-        Waited::Done(done) => done,
-        Waited::Woken(Slot::Message(message)) => Ok(message),
-        Waited::Woken(Slot::Broken) => return None,
-        Waited::Woken(_) => Err(Unreceived::Disconnected),
-        Waited::TimedOut(_) => Err(Unreceived::Empty),
-    })
 }
 
 /// Law 8: as for `Arc`.
@@ -350,10 +400,11 @@ pub(super) fn put<T>(access: &mut Access<'_, T>, message: T) -> Result<(), Unsen
 pub(super) fn hand_over<T>(access: &mut Access<'_, T>, queue: usize, message: T) -> Option<T> {
     let mut message = Some(message);
     loop {
-        let woken = access.wake_next(queue, |slot| {
+        let woken = access.wake_next_with(queue, |state, slot| {
             if !matches!(slot, Slot::Watch)
                 && let Some(message) = message.take()
             {
+                state.handed = state.handed.wrapping_add(NOTICE);
                 *slot = Slot::Message(message);
             }
         });
@@ -440,14 +491,6 @@ pub(super) fn fill<T>(access: &mut Access<'_, T>) {
                 }
             }
         });
-    }
-}
-
-/// A receiver leaves: what it was given goes to the next.
-#[cold]
-fn pass_on<T>(access: &mut Access<'_, T>, slot: &mut Slot<T>, _left: Left) {
-    if let Slot::Message(message) = core::mem::replace(slot, Slot::Empty) {
-        give_back(access, message);
     }
 }
 

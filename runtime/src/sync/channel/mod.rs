@@ -25,7 +25,7 @@ pub use crate::sync::select::{
     TrySelectError, expanded as __expanded,
 };
 pub use crate::{select, select_biased};
-pub(in crate::sync) use arms::{RecvArm, SendArm, send_as};
+pub(in crate::sync) use arms::{RecvArm, SendArm, Sending, send_as};
 pub use broadcast::broadcast;
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::atomic::Ordering;
 use crate::sync::raw_rwlock::{
-    READER, READING, RawRwLock, STARVING, WOKEN, WRITER, WRITERS, WRITING,
+    Ends, READER, READING, RawRwLock, STARVING, WOKEN, WRITER, WRITERS, WRITING,
 };
 use crate::{CancelToken, Cancelled, Runtime, Steal};
 
@@ -413,6 +413,7 @@ fn a_writer_that_was_woken_and_unwinds_passes_that_on() {
             let busy = stage.busy_worker();
             stage.lock.unlock_read();
             assert!(stage.lock.has(WOKEN));
+            assert!(!stage.lock.try_read(), "it goes before any reader");
             leaver.token.cancel();
             drop(busy);
             leaver.was_cancelled();
@@ -420,6 +421,37 @@ fn a_writer_that_was_woken_and_unwinds_passes_that_on() {
             assert_eq!(stage.log(), ["next"]);
         });
     }
+}
+
+/// Whoever settles late, or leaves, while a writer was woken for the free lock or somebody holds it, wakes no second one.
+#[test]
+fn a_late_settle_does_no_harm() {
+    each_single_worker(|stage| {
+        let settle_late = || {
+            let word = stage.lock.word.load(Ordering::SeqCst);
+            let queues = &stage.lock.queues;
+            queues.with(|queues| stage.lock.settle(queues, Ends::Nothing));
+            assert_eq!(stage.lock.word.load(Ordering::SeqCst), word);
+        };
+        stage.lock.read();
+        let first = stage.waiting_writer("first");
+        let second = stage.writer("second");
+        until("two writers wait", || {
+            stage.lock.queues.with(|queues| !queues.is_last(WRITING))
+        });
+        let reader = stage.waiting_reader("reader");
+        settle_late();
+        let busy = stage.busy_worker();
+        stage.lock.unlock_read();
+        assert!(stage.lock.has(WOKEN) && stage.lock.has(WRITERS));
+        settle_late();
+        assert!(stage.lock.try_write());
+        settle_late();
+        stage.lock.unlock_write();
+        drop(busy);
+        [first, second, reader].into_iter().for_each(Actor::join);
+        assert_eq!(stage.log(), ["reader", "first", "second"]);
+    });
 }
 
 /// Promise 42. A writer that was woken in vain is handed the lock after 16 times at most; nobody goes first then.

@@ -114,8 +114,8 @@ pub(crate) trait ChannelArm {
     /// Notes what it was given, after it was woken. False: it was given nothing, start over.
     fn settle(&self) -> bool;
 
-    /// What it was given is not wanted.
-    fn give_back(&self);
+    /// In place of `settle`: what it was given is not wanted.
+    fn refuse(&self);
 }
 
 /// An arm that is told when it may be ready, and looks.

@@ -300,9 +300,9 @@ impl Drop for Entry<'_, '_> {
         self.choice.close();
         for arm in &mut *self.arms {
             if let Some(channel) = arm.channel() {
-                if channel.leave() == Left::Woken && !self.ended && channel.settle() {
+                if channel.leave() == Left::Woken && !self.ended {
                     // It unwinds.
-                    channel.give_back();
+                    channel.refuse();
                 }
             } else if let Some(source) = arm.source() {
                 source.retract();

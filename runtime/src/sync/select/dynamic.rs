@@ -59,7 +59,7 @@ enum Entry<'a> {
     Channel(&'a (dyn Channel + Sync)),
     Join(Option<&'a JoinWord>),
     Token(&'a CancelToken),
-    Socket(&'a Registration, Direction),
+    Socket(Option<&'a Registration>, Direction),
 }
 
 /// One end of a channel.

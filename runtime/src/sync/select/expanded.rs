@@ -9,7 +9,7 @@ use super::join_arm::{JoinArm, Joinable};
 pub use super::order::Order;
 use super::token_arm::TokenArm;
 use crate::poll::{Direction, Pollable, SocketArm};
-use crate::sync::channel::{Receiver, RecvArm, SendArm, Sender};
+use crate::sync::channel::{Receiver, RecvArm, SendArm, Sender, Sending};
 use crate::task::CancelToken;
 use crate::time::{self, Moment};
 
@@ -28,6 +28,10 @@ pub fn recv<T>(receiver: &Receiver<T>) -> RecvArm<'_, T> {
 
 pub fn send<T>(sender: &Sender<T>) -> SendArm<'_, T> {
     SendArm::new(sender, false)
+}
+
+pub fn chosen<T>(sender: &Sender<T>, arm: &SendArm<'_, T>) -> Sending<T> {
+    Sending::new(sender, arm)
 }
 
 pub fn join<J: Joinable + ?Sized>(handle: &mut J) -> JoinArm<'_> {

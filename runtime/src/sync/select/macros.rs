@@ -6,8 +6,8 @@
 //! @arm     looks at the name; an arm goes to a list, what limits the wait to another place
 //! @open    when nothing is left: one nested `match` for each arm, which holds the arm and what it borrows
 //! @choose  in the innermost: the call
-//! @finish  takes the result of the arm that was chosen
-//! @bodies  outside of all that, so that nothing is borrowed any more: runs its body
+//! @finish  takes the result of the arm that was chosen, of one that sends the right to send
+//! @bodies  outside of all that, so that nothing is borrowed any more: makes its message, runs its body
 //! ```
 
 /// Waits until one of several operations can be done, and does that one.
@@ -41,7 +41,7 @@
 ///   field that can be changed. If the arm is chosen the handle is consumed (the `Option` becomes `None`), otherwise
 ///   it stays; so in a loop it has to be an `Option`. The arm of a `None` is never chosen.
 /// * `cancelled`: of a [`CancelToken`](crate::CancelToken), which does not interrupt the caller by that.
-/// * `readable`, `writable`: of a socket ([`Pollable`](crate::poll::Pollable)): chosen when a call in that direction would not wait, also at
+/// * `readable`, `writable`: of a socket ([`Pollable`](crate::poll::Pollable)), or an `Option` of one: chosen when a call in that direction would not wait, also at
 ///   the end of the stream, and where it would fail. Nothing is read or written, and others that share the socket may be
 ///   faster: then the call that follows waits. The socket's own timeouts and deadlines do not count here.
 /// * `default`: chosen at once if nothing else can be. `default(timeout)` and `deadline(instant)`: chosen if nothing else could be in time.
@@ -133,9 +133,32 @@ macro_rules! select_biased {
 macro_rules! __select {
     // ---- @head order [arms] [limit] tokens ----
     (@head $order:ident [$($arms:tt)*] [$($limit:tt)*]) => {
-        match $crate::__select!(@open $order [$($arms)*] [$($limit)*] [] []) {
+        match {
+            // A statement of its own: what the operands borrow by temporaries (guards) ends here.
+            let outcome = $crate::__select!(@open $order [$($arms)*] [$($limit)*] [] []);
+            outcome
+        } {
             outcome => $crate::__select!(@bodies outcome [$($arms)*] [$($limit)*]),
         }
+    };
+    // In one step if all is well, since steps are limited: with the default limit of recursion some thirty arms fit.
+    (@head $order:ident $arms:tt $limit:tt $name:ident ($($args:tt)*) -> $pat:pat => $body:expr, $($rest:tt)*) => {
+        $crate::__select!(@arm $order $arms $limit [$name ($($args)*) ($pat)] ($body) $($rest)*)
+    };
+    (@head $order:ident $arms:tt $limit:tt $name:ident ($($args:tt)*) -> $pat:pat => $body:block $($rest:tt)*) => {
+        $crate::__select!(@arm $order $arms $limit [$name ($($args)*) ($pat)] ($body) $($rest)*)
+    };
+    (@head $order:ident $arms:tt $limit:tt $name:ident ($($args:tt)*) -> $pat:pat => $body:expr) => {
+        $crate::__select!(@arm $order $arms $limit [$name ($($args)*) ($pat)] ($body))
+    };
+    (@head $order:ident $arms:tt $limit:tt $name:ident ($($args:tt)*) => $body:expr, $($rest:tt)*) => {
+        $crate::__select!(@arm $order $arms $limit [$name ($($args)*) ()] ($body) $($rest)*)
+    };
+    (@head $order:ident $arms:tt $limit:tt $name:ident ($($args:tt)*) => $body:block $($rest:tt)*) => {
+        $crate::__select!(@arm $order $arms $limit [$name ($($args)*) ()] ($body) $($rest)*)
+    };
+    (@head $order:ident $arms:tt $limit:tt $name:ident ($($args:tt)*) => $body:expr) => {
+        $crate::__select!(@arm $order $arms $limit [$name ($($args)*) ()] ($body))
     };
     (@head $order:ident $arms:tt $limit:tt $name:ident ($($args:tt)*) -> $pat:pat => $($rest:tt)*) => {
         $crate::__select!(@body $order $arms $limit [$name ($($args)*) ($pat)] $($rest)*)
@@ -261,7 +284,7 @@ macro_rules! __select {
         match $s {
             ref operand => {
                 let mut arm = $crate::sync::channel::__expanded::send(operand);
-                $crate::__select!(@open $order [$($arms)*] $limit [$($variables)* arm] [$($results)* (arm.complete($m))])
+                $crate::__select!(@open $order [$($arms)*] $limit [$($variables)* arm] [$($results)* ($crate::sync::channel::__expanded::chosen(operand, &arm))])
             }
         }
     };
@@ -306,7 +329,7 @@ macro_rules! __select {
         $none
     };
     (@finish $chosen:ident ($number:expr) $none:tt [($result:expr) $($results:tt)*]) => {
-        if $chosen == Some($number) {
+        if $chosen == ::core::option::Option::Some($number) {
             $crate::sync::channel::__expanded::Which::This($result)
         } else {
             $crate::sync::channel::__expanded::Which::Other(
@@ -320,7 +343,7 @@ macro_rules! __select {
         match $outcome {
             $crate::sync::channel::__expanded::Which::This(()) => {
                 // It has ended, so this does not wait. Here, since the handle is moved in this arm only.
-                let $pat = {
+                let ($pat) = {
                     #[allow(unused_imports)]
                     use $crate::sync::channel::__expanded::Joined as _;
                     $h.__joined()
@@ -332,10 +355,23 @@ macro_rules! __select {
             }
         }
     };
+    (@bodies $outcome:ident [{send ($s:expr, $m:expr) ($pat:pat) ($body:expr)} $($arms:tt)*] $limit:tt) => {
+        match $outcome {
+            $crate::sync::channel::__expanded::Which::This(sending) => {
+                // Here, since the message may be moved in this arm only.
+                let ($pat) = sending.complete($m);
+                $body
+            }
+            $crate::sync::channel::__expanded::Which::Other(outcome) => {
+                $crate::__select!(@bodies outcome [$($arms)*] $limit)
+            }
+        }
+    };
     (@bodies $outcome:ident [{$name:ident $operands:tt ($pat:pat) ($body:expr)} $($arms:tt)*] $limit:tt) => {
         match $outcome {
             $crate::sync::channel::__expanded::Which::This(value) => {
-                let $pat = value;
+                // Moved out: what the pattern ignores is dropped before the body.
+                let ($pat) = { value };
                 $body
             }
             $crate::sync::channel::__expanded::Which::Other(outcome) => {

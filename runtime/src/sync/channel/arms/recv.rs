@@ -111,25 +111,31 @@ impl<T> ChannelArm for MessageArm<'_, T> {
         if self.watches {
             return true;
         }
-        let got = match given {
-            Some(Slot::Message(message)) => Ok(message),
-            Some(Slot::Broken) => return false,
-            _ => Err(RecvError),
+        // Otherwise a promise was broken; or it is the end, unless a message has come back meanwhile.
+        let Some(Slot::Message(message)) = given else {
+            return false;
         };
-        self.got.set(Some(got));
+        self.seat.exchange().notice();
+        self.got.set(Some(Ok(message)));
         true
     }
 
-    fn give_back(&self) {
-        if let Some(Ok(message)) = self.got.take() {
+    fn refuse(&self) {
+        if let Some(mut given) = self.seat.take() {
             let exchange = self.seat.exchange();
-            exchange.guarded.with(|access| give_back(access, message));
+            exchange
+                .guarded
+                .with(|access| exchange.pass_on(access, &mut given));
         }
     }
 }
 
+/// What it has received and nobody wants goes back.
 impl<T> Drop for MessageArm<'_, T> {
     fn drop(&mut self) {
-        self.give_back();
+        if let Some(Ok(message)) = self.got.take() {
+            let exchange = self.seat.exchange();
+            exchange.guarded.with(|access| give_back(access, message));
+        }
     }
 }

@@ -27,11 +27,6 @@ impl<'a, T> SendArm<'a, T> {
         }
     }
 
-    /// The message, if it was chosen.
-    pub fn complete(&self, message: T) -> Result<(), SendError<T>> {
-        send_as(self.seat.exchange(), self.reserve.take(), message)
-    }
-
     fn look_in(&self, access: &mut Access<'_, T>) -> Look {
         if self.watches {
             return Look::if_ready(is_ready(access));
@@ -123,8 +118,8 @@ impl<T> ChannelArm for SendArm<'_, T> {
         true
     }
 
-    fn give_back(&self) {
-        if self.reserve.take() == Some(Reserve::Reserved) {
+    fn refuse(&self) {
+        if let Some(Slot::Reserved) = self.seat.take() {
             self.seat.exchange().release();
         }
     }
@@ -148,6 +143,8 @@ impl<T> Operation for SendArm<'_, T> {
 
 impl<T> Drop for SendArm<'_, T> {
     fn drop(&mut self) {
-        self.give_back();
+        if self.reserve.take() == Some(Reserve::Reserved) {
+            self.seat.exchange().release();
+        }
     }
 }
