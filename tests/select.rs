@@ -267,29 +267,31 @@ fn channels_go_through_channels() {
 /// Indices stay what they were, and removed operations are chosen no more.
 #[test]
 fn an_operation_can_be_removed() {
-    let (sender, receiver) = unbounded();
-    let (gone, disconnected) = unbounded::<i32>();
-    drop(gone);
-    let mut select = Select::new();
-    let first = select.recv(&disconnected);
-    let second = select.recv(&receiver);
-    assert_eq!(select.try_ready(), Ok(first));
-    select.remove(first);
-    assert!(select.try_select().is_err());
-    sender.send(3).unwrap();
-    let operation = select.select();
-    assert_eq!(operation.index(), second);
-    assert_eq!(operation.recv(&receiver), Ok(3));
-    assert_eq!(select.send(&sender), 2);
-    for missing in [first, 3, usize::MAX] {
-        let text = rig::text_of(
-            &*std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| select.remove(missing)))
-                .unwrap_err(),
-        )
-        .to_owned();
-        assert!(text.contains(&format!("the index {missing}")), "{text}");
-    }
-    assert_eq!(select.try_ready(), Ok(2));
+    within(LIMIT, "the removal of an operation", || {
+        let (sender, receiver) = unbounded();
+        let (gone, disconnected) = unbounded::<i32>();
+        drop(gone);
+        let mut select = Select::new();
+        let first = select.recv(&disconnected);
+        let second = select.recv(&receiver);
+        assert_eq!(select.try_ready(), Ok(first));
+        select.remove(first);
+        assert!(select.try_select().is_err());
+        sender.send(3).unwrap();
+        let operation = select.select();
+        assert_eq!(operation.index(), second);
+        assert_eq!(operation.recv(&receiver), Ok(3));
+        assert_eq!(select.send(&sender), 2);
+        for missing in [first, 3, usize::MAX] {
+            let text = rig::text_of(
+                &*std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| select.remove(missing)))
+                    .unwrap_err(),
+            )
+            .to_owned();
+            assert!(text.contains(&format!("the index {missing}")), "{text}");
+        }
+        assert_eq!(select.try_ready(), Ok(2));
+    });
 }
 
 /// The same select again and again, in each of its ways.
@@ -405,28 +407,30 @@ fn a_dropped_operation_gives_back_what_it_took() {
 /// Completing an operation on another channel is refused, and loses nothing.
 #[test]
 fn an_operation_is_completed_on_its_own_channel_only() {
-    fn refused(f: impl FnOnce()) {
-        let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).unwrap_err();
-        let text = rig::text_of(&*payload);
-        assert!(text.contains("the operation that was chosen"), "{text}");
-    }
-    let (sender, receiver) = bounded(1);
-    let (other_sender, other_receiver) = bounded::<i32>(1);
-    sender.send(1).unwrap();
-    let mut select = Select::new();
-    select.recv(&receiver);
-    refused(|| _ = select.select().recv(&other_receiver));
-    refused(|| _ = select.select().send(&sender, 5));
-    refused(|| _ = select.select().recv(&never::<u8>()));
-    let operation = select.select();
-    // A clone is the same channel.
-    assert_eq!(operation.recv(&receiver.clone()), Ok(1));
-    let mut select = Select::new();
-    select.send(&sender);
-    refused(|| _ = select.select().send(&other_sender, 5));
-    refused(|| _ = select.select().recv(&receiver));
-    select.select().send(&sender.clone(), 6).unwrap();
-    assert_eq!(receiver.recv(), Ok(6));
+    within(LIMIT, "operations on other channels", || {
+        fn refused(f: impl FnOnce()) {
+            let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).unwrap_err();
+            let text = rig::text_of(&*payload);
+            assert!(text.contains("the operation that was chosen"), "{text}");
+        }
+        let (sender, receiver) = bounded(1);
+        let (other_sender, other_receiver) = bounded::<i32>(1);
+        sender.send(1).unwrap();
+        let mut select = Select::new();
+        select.recv(&receiver);
+        refused(|| _ = select.select().recv(&other_receiver));
+        refused(|| _ = select.select().send(&sender, 5));
+        refused(|| _ = select.select().recv(&never::<u8>()));
+        let operation = select.select();
+        // A clone is the same channel.
+        assert_eq!(operation.recv(&receiver.clone()), Ok(1));
+        let mut select = Select::new();
+        select.send(&sender);
+        refused(|| _ = select.select().send(&other_sender, 5));
+        refused(|| _ = select.select().recv(&receiver));
+        select.select().send(&sender.clone(), 6).unwrap();
+        assert_eq!(receiver.recv(), Ok(6));
+    });
 }
 
 /// `ready` takes nothing, and says when something can be done, of both sides of all sorts of channels.

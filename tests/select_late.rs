@@ -3,11 +3,14 @@
 mod rig;
 mod support;
 
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rig::{each_runtime, until};
+use support::sockets::pair;
 use support::{LIMIT, matrix};
 use withy::sync::channel::{
     RecvTimeoutError, Select, SendError, TryRecvError, TrySendError, bounded, never,
@@ -319,6 +322,44 @@ fn a_message_may_be_made_of_one_that_is_received() {
         begin.join();
         links.into_iter().for_each(support::Caller::join);
     });
+}
+
+/// Promise 7. A select that is promised a message waits for nothing else: a socket that becomes ready meanwhile is the next one's.
+#[test]
+fn a_select_that_is_promised_a_message_is_in_nobodys_way() {
+    matrix(
+        LIMIT,
+        "a reader behind a select that is promised a message",
+        |case| {
+            let (ours, mut peer) = pair();
+            let mut same = ours.try_clone().unwrap();
+            let fd = ours.as_raw_fd();
+            let (sender, receiver) = bounded::<i32>(0);
+            let (making, made) = (Gate::default(), Gate::default());
+            let selects = case.spawn(move || {
+                select! {
+                    recv(receiver) -> message => message,
+                    readable(ours) => panic!("nothing has come yet"),
+                }
+            });
+            selects.until_waiting(fd);
+            let reads = case.spawn(move || same.read(&mut [0]).unwrap());
+            let sends = case.spawn({
+                let (making, made) = (making.clone(), made.clone());
+                move || {
+                    select! {
+                        send(sender, { making.open(); made.wait(); 5 }) -> sent => sent.unwrap(),
+                    }
+                }
+            });
+            making.wait();
+            peer.write_all(b"x").unwrap();
+            assert_eq!(reads.join(), 1);
+            made.open();
+            assert_eq!(selects.join(), Ok(5));
+            sends.join();
+        },
+    );
 }
 
 /// Of many late senders, some of which fail, and many receivers, some of which leave, each message that is made is received once.

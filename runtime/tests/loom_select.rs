@@ -369,3 +369,28 @@ fn a_late_message_finds_a_receiver() {
         clock.join().unwrap();
     });
 }
+
+/// Something is in one of two channels all the time: a message comes by the second before that in the first is taken. A select that does not
+/// wait finds one.
+///
+/// Hangs on: the second look, at both at the same moment, also of one that does not wait.
+#[test]
+fn a_select_that_does_not_wait_overlooks_nothing() {
+    check(3, || {
+        let channels = channels(1);
+        let [a, b] = &*channels;
+        assert!(a.try_send(1).is_ok());
+        let theirs = channels.clone();
+        let other = start(move || {
+            let [a, b] = &*theirs;
+            assert!(b.try_send(1).is_ok());
+            left(a)
+        });
+        // The second first: it is empty then, and the first when it is its turn.
+        let arms = [b, a].map(|channel| MessageArm::new(channel, false));
+        let mut lent = arms.each_ref().map(|arm| Arm::of_channel(arm));
+        let got = choose::try_choose(&mut lent, order::Order);
+        assert!(got.is_some(), "something was there all the time");
+        other.join().unwrap();
+    });
+}
