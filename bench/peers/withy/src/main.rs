@@ -4,7 +4,6 @@
 //! `--mode full` measures full stealing, in place of the default.
 
 mod channel;
-#[cfg(feature = "mpsc")]
 mod mpsc;
 
 use std::hint::black_box;
@@ -44,7 +43,6 @@ fn main() -> ExitCode {
         },
     ];
     routines.extend(channel::routines());
-    #[cfg(feature = "mpsc")]
     routines.extend(mpsc::routines());
     harness::main(&routines)
 }
