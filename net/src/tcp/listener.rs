@@ -6,7 +6,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use libc::{ECONNABORTED, c_int};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as NewSocket, Type};
-use withy_runtime::poll::{Direction, Pollable, Registration};
+use withy_runtime::poll::{AsRegistration, Direction, Registration};
 
 use super::incoming::Incoming;
 use super::stream::TcpStream;
@@ -392,7 +392,7 @@ impl fmt::Debug for TcpListener {
     }
 }
 
-impl Pollable for TcpListener {
+impl AsRegistration for TcpListener {
     fn registration(&self) -> Option<&Registration> {
         Some(self.socket.registration())
     }

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use withy_runtime::poll::{Direction, Pollable, Registration};
+use withy_runtime::poll::{AsRegistration, Direction, Registration};
 
 use super::connect::connect;
 use crate::interop;
@@ -337,7 +337,7 @@ impl fmt::Debug for TcpStream {
     }
 }
 
-impl Pollable for TcpStream {
+impl AsRegistration for TcpStream {
     fn registration(&self) -> Option<&Registration> {
         Some(self.socket.registration())
     }

@@ -23,7 +23,7 @@ pub(crate) use driver::Driver;
 #[doc(hidden)]
 pub use limits::{Clock, End, Limits};
 pub use registration::{Direction, Registration};
-pub use socket_arm::Pollable;
+pub use socket_arm::AsRegistration;
 #[doc(hidden)]
 pub use socket_arm::SocketArm;
 #[doc(hidden)]

@@ -16,42 +16,42 @@ use crate::time::Outstanding;
 
 /// What [`select!`](crate::select) can wait for to be readable or writable: the sockets of `withy-net`, and whatever else has a
 /// [`Registration`].
-pub trait Pollable {
+pub trait AsRegistration {
     /// Where its readiness is told. `None`: it is never ready, as an `Option` of a socket where there is none.
     fn registration(&self) -> Option<&Registration>;
 }
 
-impl Pollable for Registration {
+impl AsRegistration for Registration {
     fn registration(&self) -> Option<&Registration> {
         Some(self)
     }
 }
 
-impl<P: Pollable> Pollable for Option<P> {
+impl<P: AsRegistration> AsRegistration for Option<P> {
     fn registration(&self) -> Option<&Registration> {
         self.as_ref()?.registration()
     }
 }
 
-impl<P: Pollable + ?Sized> Pollable for &P {
+impl<P: AsRegistration + ?Sized> AsRegistration for &P {
     fn registration(&self) -> Option<&Registration> {
         (**self).registration()
     }
 }
 
-impl<P: Pollable + ?Sized> Pollable for &mut P {
+impl<P: AsRegistration + ?Sized> AsRegistration for &mut P {
     fn registration(&self) -> Option<&Registration> {
         (**self).registration()
     }
 }
 
-impl<P: Pollable + ?Sized> Pollable for Box<P> {
+impl<P: AsRegistration + ?Sized> AsRegistration for Box<P> {
     fn registration(&self) -> Option<&Registration> {
         (**self).registration()
     }
 }
 
-impl<P: Pollable + ?Sized> Pollable for Arc<P> {
+impl<P: AsRegistration + ?Sized> AsRegistration for Arc<P> {
     fn registration(&self) -> Option<&Registration> {
         (**self).registration()
     }

@@ -11,7 +11,7 @@ use super::error::{ReadyTimeoutError, SelectTimeoutError, TryReadyError, TrySele
 use super::join_arm::{JoinArm, Joinable};
 use super::order::Order;
 use super::token_arm::TokenArm;
-use crate::poll::{Direction, Pollable, Registration, SocketArm};
+use crate::poll::{AsRegistration, Direction, Registration, SocketArm};
 use crate::sync::channel::{Receiver, RecvArm, RecvError, SendArm, SendError, Sender, send_as};
 use crate::task::CancelToken;
 use crate::task::join_word::JoinWord;
@@ -174,12 +174,12 @@ impl<'a> Select<'a> {
     }
 
     /// Adds waiting until a read from `socket` would not wait; gives the operation's index.
-    pub fn readable<P: Pollable + ?Sized>(&mut self, socket: &'a P) -> usize {
+    pub fn readable<P: AsRegistration + ?Sized>(&mut self, socket: &'a P) -> usize {
         self.add(Entry::Socket(socket.registration(), Direction::Read))
     }
 
     /// Adds waiting until a write to `socket` would not wait; gives the operation's index.
-    pub fn writable<P: Pollable + ?Sized>(&mut self, socket: &'a P) -> usize {
+    pub fn writable<P: AsRegistration + ?Sized>(&mut self, socket: &'a P) -> usize {
         self.add(Entry::Socket(socket.registration(), Direction::Write))
     }
 

@@ -8,7 +8,7 @@ pub use super::join_arm::Joined;
 use super::join_arm::{JoinArm, Joinable};
 pub use super::order::Order;
 use super::token_arm::TokenArm;
-use crate::poll::{Direction, Pollable, SocketArm};
+use crate::poll::{AsRegistration, Direction, SocketArm};
 use crate::sync::channel::{Receiver, RecvArm, SendArm, Sender, Sending};
 use crate::task::CancelToken;
 use crate::time::{self, Moment};
@@ -42,11 +42,11 @@ pub fn cancelled(token: &CancelToken) -> TokenArm<'_> {
     TokenArm::new(token)
 }
 
-pub fn readable<P: Pollable + ?Sized>(socket: &P) -> SocketArm<'_> {
+pub fn readable<P: AsRegistration + ?Sized>(socket: &P) -> SocketArm<'_> {
     SocketArm::new(socket.registration(), Direction::Read)
 }
 
-pub fn writable<P: Pollable + ?Sized>(socket: &P) -> SocketArm<'_> {
+pub fn writable<P: AsRegistration + ?Sized>(socket: &P) -> SocketArm<'_> {
     SocketArm::new(socket.registration(), Direction::Write)
 }
 

@@ -41,7 +41,7 @@
 ///   field that can be changed. If the arm is chosen the handle is consumed (the `Option` becomes `None`), otherwise
 ///   it stays; so in a loop it has to be an `Option`. The arm of a `None` is never chosen.
 /// * `cancelled`: of a [`CancelToken`](crate::CancelToken), which does not interrupt the caller by that.
-/// * `readable`, `writable`: of a socket ([`Pollable`](crate::poll::Pollable)), or an `Option` of one: chosen when a call in that direction would not wait, also at
+/// * `readable`, `writable`: of a socket ([`AsRegistration`](crate::poll::AsRegistration)), or an `Option` of one: chosen when a call in that direction would not wait, also at
 ///   the end of the stream, and where it would fail. Nothing is read or written, and others that share the socket may be
 ///   faster: then the call that follows waits. The socket's own timeouts and deadlines do not count here.
 /// * `default`: chosen at once if nothing else can be. `default(timeout)` and `deadline(instant)`: chosen if nothing else could be in time.
