@@ -15,7 +15,7 @@ mod shim;
 #[allow(dead_code)]
 mod state;
 #[path = "../src/sync"]
-#[allow(dead_code, unreachable_pub, missing_docs)]
+#[allow(dead_code, missing_docs, unreachable_pub, unused_imports)]
 mod sync {
     pub(crate) mod waiters;
     pub(crate) mod lock {

@@ -22,7 +22,7 @@
 //!
 //! What was done before permits were released is seen by whoever takes them: each change of the word is a
 //! read-modify-write, so each belongs to the release sequences of those before it. Who takes them for a waiter acquires, too, and passes it on by
-//! the node (`waiters.rs`).
+//! the node (`waiters/mod.rs`).
 
 use crate::atomic::{AtomicUsize, Ordering};
 use crate::sync::waiters::{Access, Enter, Guarded, Left, Place, Waited};
