@@ -4,9 +4,8 @@ use core::cell::Cell;
 
 use super::seat::Seat;
 use crate::sync::channel::RecvError;
-use crate::sync::channel::exchange::{
-    Access, Exchange, PROMISED, RECEIVERS, SENDERS, Slot, Take, give_back, take,
-};
+use crate::sync::channel::exchange::{Access, Exchange, PROMISED, RECEIVERS, SENDERS, Slot};
+use crate::sync::channel::hand_over::{Take, give_back, take};
 use crate::sync::select::{ChannelArm, Look};
 use crate::sync::waiters::{Choice, Left, Wakes};
 
