@@ -202,6 +202,7 @@ fn a_large_request_that_leaves_lets_those_behind_go() {
                 rounds
             }
         });
+        until(|| somebody_waits(&semaphore));
         let small: Vec<_> = (0..4)
             .map(|_| {
                 let semaphore = semaphore.clone();
