@@ -24,6 +24,7 @@ impl Flag {
     /// A guard is dropped: poisons, if its holder has begun to panic since it was made.
     #[inline]
     pub(crate) fn done(&self, watch: &Watch) {
+        // Relaxed: the lock, which is unlocked after it, orders it.
         if !watch.panicking && interrupt::is_panicking() {
             self.0.store(true, Ordering::Relaxed);
         }

@@ -172,6 +172,7 @@ impl RawSemaphore {
         loop {
             let forgotten = count.min(word >> SHIFT);
             let next = word - (forgotten << SHIFT);
+            // Relaxed: nobody learns anything by it, and it carries on the releases of those before.
             match self
                 .word
                 .compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed)

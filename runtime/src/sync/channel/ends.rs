@@ -5,6 +5,11 @@
 //! told, by `senders_gone`, when no sender is left and nothing is in flight: else a receiver that is told so would leave behind what comes back
 //! after. What was handed over is counted under the lock, what was noticed in a word of its own, in which the last sender leaves GONE. So
 //! either that sender finds that all is noticed, or the receiver that notices the last finds GONE.
+//!
+//! # Orderings
+//! What counts is that all changes of a word are read-modify-writes, which have one order: one end is the last, and either GONE or the last notice comes
+//! first. They acquire and release all the same, so that what the others did before they let go, whichever way, is seen by whoever tells
+//! the end: each pairs with the one before it.
 
 use core::mem;
 use std::process;

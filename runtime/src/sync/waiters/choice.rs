@@ -58,6 +58,8 @@ impl Arm {
     /// Whether nobody has decided yet. A look that may be out of date when it is used: only a claim is sure.
     pub(super) fn is_open(self) -> bool {
         // SAFETY: called for a QUEUED node; a choice outlives its nodes' time in queues.
-        unsafe { self.choice.as_ref() }.0.load(Ordering::Acquire) == Choice::OPEN
+        let choice = unsafe { self.choice.as_ref() };
+        // Acquire: as in `chosen`.
+        choice.0.load(Ordering::Acquire) == Choice::OPEN
     }
 }
