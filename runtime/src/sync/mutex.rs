@@ -66,6 +66,14 @@ unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
 impl<T> Mutex<T> {
     /// A mutex of `value`, unlocked.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::Mutex;
+    ///
+    /// static NAMES: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    /// NAMES.lock().unwrap().push("one");
+    /// ```
     #[must_use]
     #[inline]
     pub const fn new(value: T) -> Mutex<T> {
@@ -81,6 +89,15 @@ impl<T> Mutex<T> {
     ///
     /// # Errors
     /// The value all the same, if the mutex is poisoned.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::Mutex;
+    ///
+    /// let mutex = Mutex::new(1);
+    /// *mutex.lock().unwrap() += 1;
+    /// assert_eq!(mutex.into_inner().unwrap(), 2);
+    /// ```
     pub fn into_inner(self) -> LockResult<T> {
         let poisoned = self.poison.is_set();
         let value = self.value.into_inner();
@@ -104,6 +121,24 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Panics
     /// Inside [`no_park`](crate::no_park), if it would have to wait. A holder that locks it again waits for itself for ever.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{sleep, spawn, sync::Mutex};
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// let log = Arc::new(Mutex::new(Vec::new()));
+    /// let other = spawn({
+    ///     let log = log.clone();
+    ///     move || {
+    ///         let mut log = log.lock().unwrap();
+    ///         sleep(Duration::from_millis(1)); // the lock is kept
+    ///         log.push("other");
+    ///     }
+    /// });
+    /// other.join().unwrap();
+    /// assert_eq!(*log.lock().unwrap(), ["other"]);
+    /// ```
     #[inline]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         self.tally.count();
@@ -117,6 +152,17 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     /// `WouldBlock` if it is not; `Poisoned`, with the guard, if a holder has panicked.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::Mutex;
+    ///
+    /// let mutex = Mutex::new(1);
+    /// let guard = mutex.lock().unwrap();
+    /// assert!(mutex.try_lock().is_err());
+    /// drop(guard);
+    /// assert_eq!(*mutex.try_lock().unwrap(), 1);
+    /// ```
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         let locked = self.try_lock_uncounted();
@@ -137,6 +183,19 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// Whether a holder has panicked.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{spawn, sync::Mutex};
+    ///
+    /// static MUTEX: Mutex<u32> = Mutex::new(1);
+    /// let holder = spawn(|| {
+    ///     let _guard = MUTEX.lock().unwrap();
+    ///     panic!("with the lock held");
+    /// });
+    /// assert!(holder.join().is_err());
+    /// assert!(MUTEX.is_poisoned());
+    /// ```
     #[must_use]
     #[inline]
     pub fn is_poisoned(&self) -> bool {
@@ -144,6 +203,25 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// Makes it as if no holder had panicked: for who has put the value in order.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{spawn, sync::Mutex};
+    ///
+    /// static MUTEX: Mutex<u32> = Mutex::new(1);
+    /// let holder = spawn(|| {
+    ///     let _guard = MUTEX.lock().unwrap();
+    ///     panic!("with the lock held");
+    /// });
+    /// assert!(holder.join().is_err());
+    /// let mut value = MUTEX.lock().unwrap_or_else(|poisoned| {
+    ///     MUTEX.clear_poison();
+    ///     poisoned.into_inner()
+    /// });
+    /// *value = 2;
+    /// drop(value);
+    /// assert_eq!(*MUTEX.lock().unwrap(), 2);
+    /// ```
     #[inline]
     pub fn clear_poison(&self) {
         self.poison.clear();
@@ -153,6 +231,13 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     /// The value all the same, if the mutex is poisoned.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut mutex = withy_runtime::sync::Mutex::new(1);
+    /// *mutex.get_mut().unwrap() = 2;
+    /// assert_eq!(*mutex.lock().unwrap(), 2);
+    /// ```
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
         self.poison.guarded(self.value.get_mut())
     }

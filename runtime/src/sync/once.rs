@@ -125,6 +125,14 @@ impl Once {
     }
 
     /// Whether an initialiser has run to its end. What it did is seen then.
+    ///
+    /// # Examples
+    /// ```
+    /// let once = withy_runtime::sync::Once::new();
+    /// assert!(!once.is_completed());
+    /// once.call_once(|| assert!(!once.is_completed()));
+    /// assert!(once.is_completed());
+    /// ```
     #[inline]
     pub fn is_completed(&self) -> bool {
         self.raw.is_complete()

@@ -243,6 +243,19 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// Whether a writer has panicked.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{spawn, sync::RwLock};
+    ///
+    /// static LOCK: RwLock<u32> = RwLock::new(1);
+    /// let writer = spawn(|| {
+    ///     let _guard = LOCK.write().unwrap();
+    ///     panic!("with the lock held");
+    /// });
+    /// assert!(writer.join().is_err());
+    /// assert!(LOCK.is_poisoned());
+    /// ```
     #[must_use]
     #[inline]
     pub fn is_poisoned(&self) -> bool {
@@ -278,6 +291,13 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     /// The value all the same, if the lock is poisoned.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut lock = withy_runtime::sync::RwLock::new(1);
+    /// *lock.get_mut().unwrap() = 2;
+    /// assert_eq!(*lock.read().unwrap(), 2);
+    /// ```
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
         self.poison.guarded(self.value.get_mut())
     }
