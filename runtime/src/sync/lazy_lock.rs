@@ -93,7 +93,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     /// another caller that makes the value. Whoever makes it is not interrupted.
     ///
     /// # Panics
-    /// If the initialiser does, now or before; inside the initialiser.
+    /// If the initialiser does, now or before; inside the initialiser. Inside [`no_park`](crate::no_park), if it would have to wait.
     ///
     /// # Examples
     /// ```

@@ -99,7 +99,7 @@ impl<T> OnceLock<T> {
     /// A blocking call: it unwinds if the coroutine is cancelled, or a [`timeout`](crate::timeout) around it elapses.
     ///
     /// # Panics
-    /// Inside its own initialiser.
+    /// Inside its own initialiser, and inside [`no_park`](crate::no_park), if it would have to wait.
     ///
     /// # Examples
     /// ```
@@ -130,7 +130,7 @@ impl<T> OnceLock<T> {
     /// `value`, if there is one already.
     ///
     /// # Panics
-    /// Inside its own initialiser.
+    /// Inside its own initialiser, and inside [`no_park`](crate::no_park), if it would have to wait.
     ///
     /// # Examples
     /// ```
@@ -156,7 +156,7 @@ impl<T> OnceLock<T> {
     /// another caller's `f`. If that happens inside `f`, the next caller runs its own.
     ///
     /// # Panics
-    /// If `f` does; nothing is poisoned by that. If `f` uses this `OnceLock` in a way that waits.
+    /// If `f` does; nothing is poisoned by that. If `f` uses this `OnceLock` in a way that waits. Inside [`no_park`](crate::no_park), if it would have to wait.
     ///
     /// # Examples
     /// ```
