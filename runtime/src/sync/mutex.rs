@@ -5,7 +5,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
-use crate::sync::poison::{Flag, LockResult, PoisonError, TryLockError, TryLockResult, Watch};
+use crate::sync::poison::{Flag, LockResult, TryLockError, TryLockResult, Watch};
 use crate::sync::raw_mutex::RawMutex;
 use crate::sync::tally::Tally;
 
@@ -99,13 +99,8 @@ impl<T> Mutex<T> {
     /// assert_eq!(mutex.into_inner().unwrap(), 2);
     /// ```
     pub fn into_inner(self) -> LockResult<T> {
-        let poisoned = self.poison.is_set();
-        let value = self.value.into_inner();
-        if poisoned {
-            Err(PoisonError::new(value))
-        } else {
-            Ok(value)
-        }
+        let Mutex { poison, value, .. } = self;
+        poison.guarded(value.into_inner())
     }
 }
 
@@ -322,15 +317,7 @@ impl<T: Default> Default for Mutex<T> {
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Mutex");
-        match self.try_lock_uncounted() {
-            Ok(guard) => debug.field("data", &&*guard),
-            Err(TryLockError::Poisoned(error)) => debug.field("data", &&**error.get_ref()),
-            Err(TryLockError::WouldBlock) => debug.field("data", &format_args!("<locked>")),
-        };
-        debug
-            .field("poisoned", &self.is_poisoned())
-            .finish_non_exhaustive()
+        self.poison.fmt_lock(f, "Mutex", self.try_lock_uncounted())
     }
 }
 
