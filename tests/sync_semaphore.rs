@@ -13,7 +13,6 @@ use withy::sync::{Closed, OwnedPermit, Permit, Semaphore, TryAcquireError};
 
 const MAX: usize = Semaphore::MAX_PERMITS;
 const NO_PERMITS: TryAcquireError = TryAcquireError::NoPermits;
-const SECOND: Duration = Duration::from_secs(1);
 
 /// What a call gives, without its guard.
 fn refused<T>(outcome: Result<T, TryAcquireError>) -> Option<TryAcquireError> {
