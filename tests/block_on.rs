@@ -1,95 +1,20 @@
 //! `block_on`: a coroutine or thread waits for a future that knows nothing of withy.
 
+mod futures;
 mod rig;
 mod support;
 
 use std::future::{poll_fn, ready};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use rig::{Drops, each_runtime, stress_rounds, text_of, until};
+use futures::{Door, second_poll, until_asleep};
+use rig::{each_runtime, stress_rounds, until};
 use support::{LIMIT, matrix, runtime, within};
-use withy::{Cancelled, Elapsed, block_on};
-
-/// A future that is ready once its door was opened, and what the one who opens it sees of it.
-#[derive(Clone, Default)]
-struct Door(Arc<Shared>);
-
-#[derive(Default)]
-struct Shared {
-    open: AtomicBool,
-    polls: AtomicUsize,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Door {
-    fn new() -> Door {
-        Door::default()
-    }
-
-    /// Wakes, without opening.
-    fn knock(&self) {
-        let waker = self.0.waker.lock().unwrap().clone();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn open(&self) {
-        self.0.open.store(true, Ordering::SeqCst);
-        self.knock();
-    }
-
-    fn polls(&self) -> usize {
-        self.0.polls.load(Ordering::SeqCst)
-    }
-
-    fn until_polled(&self) {
-        until(|| self.0.waker.lock().unwrap().is_some());
-    }
-
-    fn waker(&self) -> Waker {
-        self.until_polled();
-        self.0.waker.lock().unwrap().clone().expect("it was polled")
-    }
-}
-
-impl Future for Door {
-    type Output = usize;
-
-    /// Gives the number of polls.
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<usize> {
-        let polls = self.0.polls.fetch_add(1, Ordering::SeqCst) + 1;
-        *self.0.waker.lock().unwrap() = Some(context.waker().clone());
-        if self.0.open.load(Ordering::SeqCst) {
-            Poll::Ready(polls)
-        } else {
-            Poll::Pending
-        }
-    }
-}
-
-/// Is ready at the poll after the first; the first one calls `then`.
-fn second_poll(then: impl FnOnce(&Waker)) -> impl Future<Output = ()> {
-    let mut then = Some(then);
-    poll_fn(move |context| match then.take() {
-        Some(then) => {
-            then(context.waker());
-            Poll::Pending
-        }
-        None => Poll::Ready(()),
-    })
-}
-
-/// Waits until somebody waits for `door`, and for a moment more, so that it probably sleeps.
-fn until_asleep(door: &Door) {
-    door.until_polled();
-    withy::sleep(Duration::from_micros(200));
-}
+use withy::{Cancelled, block_on};
 
 /// What need not wait does not: it works where nothing may park, and needs no `Send`.
 #[test]
@@ -376,86 +301,6 @@ fn calls_nest_deeply() {
     });
 }
 
-/// Promise 52, for futures. The panic goes on in the caller, the future is dropped once, and the next call works.
-#[test]
-fn a_panic_of_a_poll_is_the_callers() {
-    static DROPPED: AtomicUsize = AtomicUsize::new(0);
-    matrix(LIMIT, "panics of polls", |case| {
-        DROPPED.store(0, Ordering::SeqCst);
-        case.run(|| {
-            let future = async {
-                let _owned = Drops(&DROPPED);
-                second_poll(Waker::wake_by_ref).await;
-                panic!("a poll");
-            };
-            let payload = catch_unwind(AssertUnwindSafe(|| block_on(future))).unwrap_err();
-            assert_eq!(text_of(&*payload), "a poll");
-            assert_eq!(DROPPED.load(Ordering::SeqCst), 1);
-            block_on(second_poll(Waker::wake_by_ref));
-        });
-    });
-}
-
-/// When dropped, waits itself: by a call at the level of the one that unwinds.
-struct WaitsWhenDropped<'a>(&'a AtomicUsize);
-
-impl Drop for WaitsWhenDropped<'_> {
-    fn drop(&mut self) {
-        block_on(second_poll(|waker| {
-            let waker = waker.clone();
-            std::thread::spawn(move || waker.wake());
-        }));
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// Promises 28 and 53. A coroutine that is cancelled in it unwinds, and the future is dropped in place, once; its destructors may wait.
-#[test]
-fn a_cancellation_drops_the_pending_future() {
-    each_runtime("cancelled futures", |runtime, label| {
-        let dropped = Arc::new(AtomicUsize::new(0));
-        let door = Door::new();
-        let waiter = runtime.spawn({
-            let (door, dropped) = (door.clone(), dropped.clone());
-            move || {
-                block_on(async {
-                    let _owned = WaitsWhenDropped(&dropped);
-                    door.await
-                })
-            }
-        });
-        until_asleep(&door);
-        waiter.cancel();
-        assert!(waiter.join().unwrap_err().is::<Cancelled>());
-        assert_eq!(dropped.load(Ordering::SeqCst), 1, "{label}");
-        assert_eq!(door.polls(), 1);
-        door.open();
-    });
-}
-
-/// Promise 27. As a timeout does, after which the caller goes on; in a coroutine and on a plain thread.
-#[test]
-fn a_timeout_drops_the_pending_future() {
-    static DROPPED: AtomicUsize = AtomicUsize::new(0);
-    matrix(LIMIT, "futures and timeouts", |case| {
-        DROPPED.store(0, Ordering::SeqCst);
-        case.run(|| {
-            let door = Door::new();
-            let ended: Result<usize, Elapsed> = withy::timeout(Duration::from_millis(1), || {
-                block_on(async {
-                    let _owned = WaitsWhenDropped(&DROPPED);
-                    door.clone().await
-                })
-            });
-            assert!(ended.is_err());
-            assert_eq!((door.polls(), DROPPED.load(Ordering::SeqCst)), (1, 1));
-            // Its waker is of the past.
-            door.open();
-            block_on(second_poll(Waker::wake_by_ref));
-        });
-    });
-}
-
 /// Promise 31, for futures. On one worker: who is woken before it waits lets the others run, each time.
 #[test]
 fn a_future_that_wakes_itself_lets_others_run() {
@@ -510,40 +355,6 @@ fn ready_futures_count_as_calls() {
     });
 }
 
-/// Promise 27. A future that is always busy is interrupted between its polls.
-#[test]
-fn a_future_that_always_wakes_itself_can_be_interrupted() {
-    fn busy() {
-        block_on(poll_fn(|context| {
-            context.waker().wake_by_ref();
-            Poll::<()>::Pending
-        }));
-    }
-    matrix(LIMIT, "busy futures", |case| {
-        let ended = case.run(|| withy::timeout(Duration::from_millis(1), busy));
-        assert!(ended.is_err());
-        let waiter = case.runtime.spawn(busy);
-        waiter.cancel();
-        assert!(waiter.join().unwrap_err().is::<Cancelled>());
-    });
-}
-
-/// What would have to wait where nothing may panics, and leaves the coroutine in order.
-#[test]
-fn a_pending_future_is_refused_where_nothing_may_park() {
-    each_runtime("futures in no_park", |runtime, _| {
-        runtime.run(|| {
-            let door = Door::new();
-            let refused = || withy::no_park(|| block_on(door.clone()));
-            let payload = catch_unwind(AssertUnwindSafe(refused)).unwrap_err();
-            assert!(text_of(&*payload).contains("no_park"));
-            // One that was woken already need not wait.
-            withy::no_park(|| block_on(second_poll(Waker::wake_by_ref)));
-            block_on(second_poll(Waker::wake_by_ref));
-        });
-    });
-}
-
 /// Law 1: many coroutines and threads wait for each other by futures of a foreign crate.
 #[test]
 fn stress_async_channels_between_coroutines_and_threads() {
@@ -577,31 +388,5 @@ fn stress_async_channels_between_coroutines_and_threads() {
         let sum: usize = receivers.into_iter().map(support::Caller::join).sum();
         let count = pairs * values;
         assert_eq!(sum, count * (count - 1) / 2);
-    });
-}
-
-/// Promise 29, for futures: wake-ups race with the ends of calls by cancellations and timeouts, none is lost by a neighbour.
-#[test]
-fn stress_wake_ups_race_with_interruptions() {
-    each_runtime("interrupted futures", |runtime, label| {
-        for round in 0..50 * stress_rounds() {
-            let door = Door::new();
-            let waiter = runtime.spawn({
-                let door = door.clone();
-                move || {
-                    let limit = Duration::from_micros(round as u64 * 5 % 200);
-                    let first = withy::timeout(limit, || block_on(door.clone())).is_ok();
-                    // Whatever became of the first, this one waits to its end.
-                    (first, block_on(door))
-                }
-            });
-            let opener = std::thread::spawn(move || {
-                door.until_polled();
-                door.open();
-            });
-            let (_, polls) = waiter.join().unwrap();
-            assert!((1..=4).contains(&polls), "{polls} polls ({label})");
-            opener.join().unwrap();
-        }
     });
 }

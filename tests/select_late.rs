@@ -5,11 +5,12 @@ mod support;
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rig::{each_runtime, until};
+use rig::{each_runtime, text_of, until};
 use support::sockets::pair;
 use support::{LIMIT, matrix};
 use withy::sync::channel::{
@@ -297,6 +298,51 @@ fn those_who_do_not_wait_get_a_late_message_all_the_same() {
                 withy::yield_now();
             };
             assert_eq!(got, 3);
+            sending.join().unwrap();
+        }
+    });
+}
+
+/// Where nothing may wait, those who would have to wait for a late message panic instead, and take nothing along.
+#[test]
+fn a_late_message_is_not_waited_for_in_no_park() {
+    each_runtime("late messages in no_park", |runtime, label| {
+        for selects in [false, true] {
+            let (sender, receiver) = bounded::<i32>(0);
+            let made = Gate::default();
+            let sending = runtime.spawn({
+                let made = made.clone();
+                move || {
+                    select! {
+                        send(sender, { made.wait(); 3 }) -> sent => sent.unwrap(),
+                    }
+                }
+            });
+            let got = runtime.run(|| {
+                let mut select = Select::new();
+                select.recv(&receiver);
+                let refused = loop {
+                    select.ready();
+                    let tried = catch_unwind(AssertUnwindSafe(|| {
+                        withy::no_park(|| {
+                            if selects {
+                                select.try_select().map(drop).is_ok()
+                            } else {
+                                receiver.try_recv().is_ok()
+                            }
+                        })
+                    }));
+                    // It may be ready just before it can be tried.
+                    if !matches!(tried, Ok(false)) {
+                        break tried;
+                    }
+                };
+                let payload = refused.expect_err("the message is not made yet");
+                assert!(text_of(&*payload).contains("no_park"), "{label}");
+                made.open();
+                receiver.recv()
+            });
+            assert_eq!(got, Ok(3), "{label}");
             sending.join().unwrap();
         }
     });

@@ -6,36 +6,14 @@ mod support;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rig::{each_runtime, text_of, until};
+use rig::endings::{Flag, OnDrop};
+use rig::{each_runtime, text_of};
 use support::{LIMIT, matrix, within};
 use withy::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use withy::{CancelToken, Cancelled, JoinHandle};
-
-/// Runs its closure when dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
-
-/// A flag to set and to wait for.
-#[derive(Clone, Default)]
-struct Flag(Arc<AtomicBool>);
-
-impl Flag {
-    fn set(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    fn wait(&self) {
-        until(|| self.0.load(Ordering::SeqCst));
-    }
-}
 
 /// What a coroutine unwinds from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rig::endings::OnDrop;
 use rig::{Drops, each_runtime, text_of, until};
 use support::sockets::{narrow_pair, pair};
 use support::{LIMIT, matrix, within};
@@ -17,15 +18,6 @@ use withy::{Elapsed, deadline, timeout};
 
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// Runs its closure when dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
 
 /// Promise 22. Elapsed no earlier than asked for, whatever is waited for.
 #[test]

@@ -8,18 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rig::endings::OnDrop;
 use rig::{each_runtime, text_of, until};
 use support::sockets::pair;
 use support::{LIMIT, runtime, within};
-
-/// Runs its closure when dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
 
 /// Every wait that a destructor may make.
 fn wait_in_every_way(waited: &AtomicUsize) {

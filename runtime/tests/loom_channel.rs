@@ -1,4 +1,4 @@
-//! Channels (`sync/channel/{exchange,oneshot}.rs`) that ship, on the wait queue that ships, under every interleaving: of a channel
+//! Channels (`sync/channel/{exchange,hand_over,ends,oneshot}.rs`) that ship, on the wait queue that ships, under every interleaving: of a channel
 //! for one message, a rendezvous and a oneshot. What a message carries is checked by loom, so a message that is taken before
 //! it was put there is a race.
 #![allow(
@@ -15,7 +15,7 @@ mod shim;
 #[allow(dead_code)]
 mod state;
 #[path = "../src/sync"]
-#[allow(dead_code, unreachable_pub, missing_docs)]
+#[allow(dead_code, missing_docs, unreachable_pub, unused_imports)]
 mod sync {
     pub(crate) mod waiters;
     pub(crate) mod lock {
@@ -35,8 +35,10 @@ mod sync {
     #[path = "channel"]
     pub(crate) mod channel {
         mod buffer;
+        mod ends;
         mod error;
         mod exchange;
+        mod hand_over;
         pub(crate) mod oneshot;
         #[path = "../../../tests/model/channel.rs"]
         pub(crate) mod seam;

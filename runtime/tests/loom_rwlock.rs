@@ -18,8 +18,8 @@ mod shim;
 #[path = "../src/task/state.rs"]
 #[allow(dead_code)]
 mod state;
-#[path = "../src/sync/waiters.rs"]
-#[allow(dead_code)]
+#[path = "../src/sync/waiters/mod.rs"]
+#[allow(dead_code, unused_imports)]
 mod waiters;
 
 mod atomic {

@@ -13,9 +13,14 @@ mod buffer;
 #[path = "../src/sync/select/choose.rs"]
 #[allow(dead_code)]
 mod choose;
+#[path = "../src/sync/channel/ends.rs"]
+#[allow(dead_code)]
+mod ends;
 #[path = "../src/sync/channel/exchange.rs"]
 #[allow(dead_code)]
 mod exchange;
+#[path = "../src/sync/channel/hand_over.rs"]
+mod hand_over;
 #[path = "../src/sync/channel/late.rs"]
 mod late;
 #[path = "../src/time/moment.rs"]
@@ -33,8 +38,8 @@ mod shim;
 #[path = "../src/task/state.rs"]
 #[allow(dead_code)]
 mod state;
-#[path = "../src/sync/waiters.rs"]
-#[allow(dead_code)]
+#[path = "../src/sync/waiters/mod.rs"]
+#[allow(dead_code, unused_imports)]
 mod waiters;
 
 mod atomic {
@@ -88,7 +93,7 @@ mod sync {
     }
     pub(crate) mod channel {
         pub(crate) use crate::late::Reserve;
-        pub(crate) use crate::{buffer, exchange, late};
+        pub(crate) use crate::{buffer, ends, exchange, hand_over, late};
 
         #[derive(Debug, PartialEq, Eq)]
         pub(crate) struct RecvError;

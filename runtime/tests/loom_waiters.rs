@@ -1,4 +1,4 @@
-//! The wait queue (`sync/waiters.rs`) that ships, under every interleaving.
+//! The wait queue (`sync/waiters/`) that ships, under every interleaving.
 #![allow(
     unfulfilled_lint_expectations,
     reason = "the library leaves unused what models use"
@@ -13,8 +13,8 @@ mod shim;
 #[path = "../src/task/state.rs"]
 #[allow(dead_code)]
 mod state;
-#[path = "../src/sync/waiters.rs"]
-#[allow(dead_code)]
+#[path = "../src/sync/waiters/mod.rs"]
+#[allow(dead_code, unused_imports)]
 mod waiters;
 
 mod atomic {
@@ -328,7 +328,7 @@ impl Drop for Registered<'_> {
 /// A select of two sorts of permits, as `select!` does it: register on both, take one.
 fn select(sorts: [&Permits; 2], deadline: Moment) -> Option<usize> {
     let choice = Choice::new();
-    assert_eq!(choice.arm(), None);
+    assert_eq!(choice.chosen(), None);
     // SAFETY: the choice outlives the nodes, which are out of the queues before they end.
     let nodes = [0, 1].map(|arm| unsafe { Node::of_select(Permit::new(), &choice, arm) });
     let mut registered = Registered {
@@ -358,14 +358,14 @@ fn select(sorts: [&Permits; 2], deadline: Moment) -> Option<usize> {
             Some(false) => break,
         }
     }
-    while choice.arm().is_none() {
+    while choice.chosen().is_none() {
         if shim::park(deadline) {
             break;
         }
     }
     let woken = registered.leave();
     if woken.is_some() {
-        assert_eq!(woken, choice.arm());
+        assert_eq!(woken, choice.chosen());
     }
     woken
 }

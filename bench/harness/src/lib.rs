@@ -4,6 +4,8 @@
 //! `PEER CASE VARIANT --workers N` measures one of them and prints `METRIC NANOSECONDS`, a line per sample.
 //! The peer in Go (`peers/go/harness.go`) does the same.
 
+mod routines;
+
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -11,6 +13,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lexopt::prelude::*;
+
+pub use routines::{Spawn, Threads, contended, fan_in, lock, ping_pong};
 
 /// One thing that a peer can be measured at.
 pub struct Routine {

@@ -53,6 +53,21 @@ impl Barrier {
     ///
     /// # Panics
     /// Inside [`no_park`](crate::no_park), if it would have to wait.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{scope, sync::Barrier};
+    ///
+    /// let (barrier, early) = (Barrier::new(2), std::sync::atomic::AtomicBool::new(false));
+    /// scope(|s| {
+    ///     s.spawn(|| {
+    ///         early.store(true, std::sync::atomic::Ordering::Relaxed);
+    ///         barrier.wait();
+    ///     });
+    ///     barrier.wait();
+    ///     assert!(early.load(std::sync::atomic::Ordering::Relaxed));
+    /// });
+    /// ```
     pub fn wait(&self) -> BarrierWaitResult {
         self.tally.count();
         let waited = self.arrived.wait(

@@ -93,7 +93,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     /// another caller that makes the value. Whoever makes it is not interrupted.
     ///
     /// # Panics
-    /// If the initialiser does, now or before; inside the initialiser.
+    /// If the initialiser does, now or before; inside the initialiser. Inside [`no_park`](crate::no_park), if it would have to wait.
     ///
     /// # Examples
     /// ```
@@ -168,6 +168,17 @@ impl<T, F> Stage<T, F> {
 
 impl<T, F> LazyLock<T, F> {
     /// The value, if it is made, which nobody shares while it is borrowed.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::LazyLock;
+    ///
+    /// let mut lazy = LazyLock::new(|| 1);
+    /// assert_eq!(LazyLock::get_mut(&mut lazy), None);
+    /// LazyLock::force(&lazy);
+    /// *LazyLock::get_mut(&mut lazy).unwrap() = 2;
+    /// assert_eq!(*lazy, 2);
+    /// ```
     #[inline]
     pub fn get_mut(this: &mut LazyLock<T, F>) -> Option<&mut T> {
         match this.stage.get_mut() {
@@ -217,6 +228,9 @@ impl<T, F: FnOnce() -> T> Deref for LazyLock<T, F> {
     ///
     /// # Cancellation
     /// A blocking call, as [`force`](LazyLock::force).
+    ///
+    /// # Panics
+    /// As [`force`](LazyLock::force).
     #[inline]
     #[track_caller]
     fn deref(&self) -> &T {

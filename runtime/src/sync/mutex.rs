@@ -5,7 +5,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
-use crate::sync::poison::{Flag, LockResult, PoisonError, TryLockError, TryLockResult, Watch};
+use crate::sync::poison::{Flag, LockResult, TryLockError, TryLockResult, Watch};
 use crate::sync::raw_mutex::RawMutex;
 use crate::sync::tally::Tally;
 
@@ -66,6 +66,14 @@ unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
 impl<T> Mutex<T> {
     /// A mutex of `value`, unlocked.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::Mutex;
+    ///
+    /// static NAMES: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    /// NAMES.lock().unwrap().push("one");
+    /// ```
     #[must_use]
     #[inline]
     pub const fn new(value: T) -> Mutex<T> {
@@ -81,14 +89,18 @@ impl<T> Mutex<T> {
     ///
     /// # Errors
     /// The value all the same, if the mutex is poisoned.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::Mutex;
+    ///
+    /// let mutex = Mutex::new(1);
+    /// *mutex.lock().unwrap() += 1;
+    /// assert_eq!(mutex.into_inner().unwrap(), 2);
+    /// ```
     pub fn into_inner(self) -> LockResult<T> {
-        let poisoned = self.poison.is_set();
-        let value = self.value.into_inner();
-        if poisoned {
-            Err(PoisonError::new(value))
-        } else {
-            Ok(value)
-        }
+        let Mutex { poison, value, .. } = self;
+        poison.guarded(value.into_inner())
     }
 }
 
@@ -104,6 +116,24 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Panics
     /// Inside [`no_park`](crate::no_park), if it would have to wait. A holder that locks it again waits for itself for ever.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{sleep, spawn, sync::Mutex};
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// let log = Arc::new(Mutex::new(Vec::new()));
+    /// let other = spawn({
+    ///     let log = log.clone();
+    ///     move || {
+    ///         let mut log = log.lock().unwrap();
+    ///         sleep(Duration::from_millis(1)); // the lock is kept
+    ///         log.push("other");
+    ///     }
+    /// });
+    /// other.join().unwrap();
+    /// assert_eq!(*log.lock().unwrap(), ["other"]);
+    /// ```
     #[inline]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         self.tally.count();
@@ -117,6 +147,17 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     /// `WouldBlock` if it is not; `Poisoned`, with the guard, if a holder has panicked.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::Mutex;
+    ///
+    /// let mutex = Mutex::new(1);
+    /// let guard = mutex.lock().unwrap();
+    /// assert!(mutex.try_lock().is_err());
+    /// drop(guard);
+    /// assert_eq!(*mutex.try_lock().unwrap(), 1);
+    /// ```
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         let locked = self.try_lock_uncounted();
@@ -137,6 +178,19 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// Whether a holder has panicked.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{spawn, sync::Mutex};
+    ///
+    /// static MUTEX: Mutex<u32> = Mutex::new(1);
+    /// let holder = spawn(|| {
+    ///     let _guard = MUTEX.lock().unwrap();
+    ///     panic!("with the lock held");
+    /// });
+    /// assert!(holder.join().is_err());
+    /// assert!(MUTEX.is_poisoned());
+    /// ```
     #[must_use]
     #[inline]
     pub fn is_poisoned(&self) -> bool {
@@ -144,6 +198,25 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// Makes it as if no holder had panicked: for who has put the value in order.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{spawn, sync::Mutex};
+    ///
+    /// static MUTEX: Mutex<u32> = Mutex::new(1);
+    /// let holder = spawn(|| {
+    ///     let _guard = MUTEX.lock().unwrap();
+    ///     panic!("with the lock held");
+    /// });
+    /// assert!(holder.join().is_err());
+    /// let mut value = MUTEX.lock().unwrap_or_else(|poisoned| {
+    ///     MUTEX.clear_poison();
+    ///     poisoned.into_inner()
+    /// });
+    /// *value = 2;
+    /// drop(value);
+    /// assert_eq!(*MUTEX.lock().unwrap(), 2);
+    /// ```
     #[inline]
     pub fn clear_poison(&self) {
         self.poison.clear();
@@ -153,6 +226,13 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     /// The value all the same, if the mutex is poisoned.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut mutex = withy_runtime::sync::Mutex::new(1);
+    /// *mutex.get_mut().unwrap() = 2;
+    /// assert_eq!(*mutex.lock().unwrap(), 2);
+    /// ```
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
         self.poison.guarded(self.value.get_mut())
     }
@@ -237,15 +317,7 @@ impl<T: Default> Default for Mutex<T> {
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Mutex");
-        match self.try_lock_uncounted() {
-            Ok(guard) => debug.field("data", &&*guard),
-            Err(TryLockError::Poisoned(error)) => debug.field("data", &&**error.get_ref()),
-            Err(TryLockError::WouldBlock) => debug.field("data", &format_args!("<locked>")),
-        };
-        debug
-            .field("poisoned", &self.is_poisoned())
-            .finish_non_exhaustive()
+        self.poison.fmt_lock(f, "Mutex", self.try_lock_uncounted())
     }
 }
 

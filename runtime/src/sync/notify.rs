@@ -1,4 +1,9 @@
 //! `Notify`: an event to wait for.
+//!
+//! # Orderings
+//! A notification releases what the notifier did: in the word, for those who find the permit there or a later round, and by the node's WOKEN for whom it wakes.
+//! Who waits acquires that. WAITING guards nothing: it is changed, relaxed, under the queue's lock, by read-modify-writes that
+//! carry on the releases before them.
 
 use core::fmt;
 use std::time::Duration;
@@ -101,6 +106,15 @@ impl Notify {
     ///
     /// # Panics
     /// Inside [`no_park`](crate::no_park), if it would have to wait.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{spawn, sync::Notify};
+    ///
+    /// static DONE: Notify = Notify::new();
+    /// spawn(|| DONE.notify_one());
+    /// DONE.wait();
+    /// ```
     #[inline]
     pub fn wait(&self) {
         self.notified().wait();
@@ -164,6 +178,18 @@ impl Notify {
 
     /// Wakes whoever has waited longest, or keeps a permit if nobody waits. What the caller did before is seen by who is woken, also
     /// when there was a permit already.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use withy_runtime::sync::Notify;
+    ///
+    /// let event = Notify::new();
+    /// event.notify_one();
+    /// event.notify_one(); // the permit is there already
+    /// event.wait();
+    /// assert!(!event.wait_timeout(Duration::ZERO));
+    /// ```
     #[inline]
     pub fn notify_one(&self) {
         let mut word = self.word.load(Ordering::Relaxed);

@@ -75,7 +75,7 @@ impl Once {
     /// another caller's initialiser. If that happens inside `f`, the next caller runs its own.
     ///
     /// # Panics
-    /// If `f` does, which poisons it; if it is poisoned; if `f` calls it.
+    /// If `f` does, which poisons it; if it is poisoned; if `f` calls it. Inside [`no_park`](crate::no_park), if it would have to wait.
     ///
     /// # Examples
     /// ```
@@ -102,7 +102,7 @@ impl Once {
     /// A blocking call: as [`call_once`](Once::call_once). What was poisoned stays so if `f` is interrupted.
     ///
     /// # Panics
-    /// If `f` does, which poisons it; if `f` calls it.
+    /// If `f` does, which poisons it; if `f` calls it. Inside [`no_park`](crate::no_park), if it would have to wait.
     ///
     /// # Examples
     /// ```
@@ -125,6 +125,14 @@ impl Once {
     }
 
     /// Whether an initialiser has run to its end. What it did is seen then.
+    ///
+    /// # Examples
+    /// ```
+    /// let once = withy_runtime::sync::Once::new();
+    /// assert!(!once.is_completed());
+    /// once.call_once(|| assert!(!once.is_completed()));
+    /// assert!(once.is_completed());
+    /// ```
     #[inline]
     pub fn is_completed(&self) -> bool {
         self.raw.is_complete()
@@ -136,7 +144,7 @@ impl Once {
     /// A blocking call: it unwinds if the coroutine is cancelled, or a [`timeout`](crate::timeout) around it elapses.
     ///
     /// # Panics
-    /// If it is poisoned, or gets so; inside its own initialiser.
+    /// If it is poisoned, or gets so; inside its own initialiser. Inside [`no_park`](crate::no_park), if it would have to wait.
     ///
     /// # Examples
     /// ```
@@ -165,7 +173,7 @@ impl Once {
     /// A blocking call: it unwinds if the coroutine is cancelled, or a [`timeout`](crate::timeout) around it elapses.
     ///
     /// # Panics
-    /// Inside its own initialiser.
+    /// Inside its own initialiser, and inside [`no_park`](crate::no_park), if it would have to wait.
     ///
     /// # Examples
     /// ```

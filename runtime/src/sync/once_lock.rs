@@ -62,6 +62,14 @@ impl<T> OnceLock<T> {
     }
 
     /// The value, if it is there. It never waits.
+    ///
+    /// # Examples
+    /// ```
+    /// let cell = withy_runtime::sync::OnceLock::new();
+    /// assert_eq!(cell.get(), None);
+    /// cell.set(1).unwrap();
+    /// assert_eq!(cell.get(), Some(&1));
+    /// ```
     #[inline]
     pub fn get(&self) -> Option<&T> {
         if self.once.is_complete() {
@@ -73,6 +81,13 @@ impl<T> OnceLock<T> {
     }
 
     /// The value, if it is there, which nobody shares while it is borrowed.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut cell = withy_runtime::sync::OnceLock::from(1);
+    /// *cell.get_mut().unwrap() = 2;
+    /// assert_eq!(cell.get(), Some(&2));
+    /// ```
     #[inline]
     pub fn get_mut(&mut self) -> Option<&mut T> {
         self.value.get_mut().as_mut()
@@ -84,7 +99,7 @@ impl<T> OnceLock<T> {
     /// A blocking call: it unwinds if the coroutine is cancelled, or a [`timeout`](crate::timeout) around it elapses.
     ///
     /// # Panics
-    /// Inside its own initialiser.
+    /// Inside its own initialiser, and inside [`no_park`](crate::no_park), if it would have to wait.
     ///
     /// # Examples
     /// ```
@@ -115,7 +130,7 @@ impl<T> OnceLock<T> {
     /// `value`, if there is one already.
     ///
     /// # Panics
-    /// Inside its own initialiser.
+    /// Inside its own initialiser, and inside [`no_park`](crate::no_park), if it would have to wait.
     ///
     /// # Examples
     /// ```
@@ -141,7 +156,7 @@ impl<T> OnceLock<T> {
     /// another caller's `f`. If that happens inside `f`, the next caller runs its own.
     ///
     /// # Panics
-    /// If `f` does; nothing is poisoned by that. If `f` uses this `OnceLock` in a way that waits.
+    /// If `f` does; nothing is poisoned by that. If `f` uses this `OnceLock` in a way that waits. Inside [`no_park`](crate::no_park), if it would have to wait.
     ///
     /// # Examples
     /// ```
@@ -164,12 +179,25 @@ impl<T> OnceLock<T> {
     }
 
     /// The value, if there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// let cell = withy_runtime::sync::OnceLock::from("value");
+    /// assert_eq!(cell.into_inner(), Some("value"));
+    /// ```
     #[inline]
     pub fn into_inner(self) -> Option<T> {
         self.value.into_inner()
     }
 
     /// The value, if there is one; it can be set anew afterwards.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut cell = withy_runtime::sync::OnceLock::from(1);
+    /// assert_eq!(cell.take(), Some(1));
+    /// assert_eq!(cell.get_or_init(|| 2), &2);
+    /// ```
     #[inline]
     pub fn take(&mut self) -> Option<T> {
         let value = self.value.get_mut().take()?;

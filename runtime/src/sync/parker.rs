@@ -59,6 +59,16 @@ impl Parker {
     ///
     /// # Panics
     /// Inside [`no_park`](crate::no_park), if it would have to wait.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{spawn, sync::Parker};
+    ///
+    /// let parker = Parker::new();
+    /// let unparker = parker.unparker().clone();
+    /// spawn(move || unparker.unpark());
+    /// parker.park();
+    /// ```
     #[inline]
     pub fn park(&self) {
         self.unparker.token.wait();
@@ -115,6 +125,16 @@ impl Parker {
 
 impl Unparker {
     /// Gives the token, if it is not there already. What the caller did before is seen after the [`park`](Parker::park) that takes it.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::Parker;
+    ///
+    /// let parker = Parker::new();
+    /// parker.unparker().unpark();
+    /// parker.unparker().unpark(); // the token is there already
+    /// parker.park();
+    /// ```
     #[inline]
     pub fn unpark(&self) {
         self.token.notify_one();

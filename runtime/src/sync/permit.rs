@@ -67,6 +67,16 @@ macro_rules! permit {
             }
 
             /// Does not give them back: the semaphore has so many fewer from now on.
+            ///
+            /// # Examples
+            /// ```
+            /// use std::sync::Arc;
+            /// use withy_runtime::sync::Semaphore;
+            ///
+            /// let places = Arc::new(Semaphore::new(3));
+            /// places.acquire_owned().unwrap().forget();
+            /// assert_eq!(places.available_permits(), 2);
+            /// ```
             pub fn forget(mut self) {
                 let _ = core::mem::take(&mut self.count);
             }
@@ -76,6 +86,17 @@ macro_rules! permit {
             /// # Panics
             /// If they are another semaphore's, or more than `usize::MAX` together; what the other guard holds is given back
             /// then.
+            ///
+            /// # Examples
+            /// ```
+            /// use std::sync::Arc;
+            /// use withy_runtime::sync::Semaphore;
+            ///
+            /// let places = Arc::new(Semaphore::new(3));
+            /// let mut permit = places.acquire().unwrap();
+            /// permit.merge(places.acquire_many(2).unwrap());
+            /// assert_eq!(permit.num_permits(), 3);
+            /// ```
             #[track_caller]
             pub fn merge(&mut self, other: Self) {
                 assert!(
@@ -90,6 +111,18 @@ macro_rules! permit {
             }
 
             /// Takes `n` permits out of this guard into one of their own; `None` if it holds fewer.
+            ///
+            /// # Examples
+            /// ```
+            /// use std::sync::Arc;
+            /// use withy_runtime::sync::Semaphore;
+            ///
+            /// let places = Arc::new(Semaphore::new(3));
+            /// let mut all = places.acquire_many(3).unwrap();
+            /// drop(all.split(2));
+            /// assert_eq!((all.num_permits(), places.available_permits()), (1, 2));
+            /// assert!(all.split(2).is_none());
+            /// ```
             pub fn split(&mut self, n: usize) -> Option<Self> {
                 self.count = self.count.checked_sub(n)?;
                 Some($permit {

@@ -18,6 +18,10 @@
 //! * *A starving waiter is handed the lock.* It goes to the front, and clears WOKEN, in the exchange that sees LOCKED. So the holder's
 //!   unlock finds it there: nobody else is woken, who could get in front of it; and LOCKED is not cleared, so nobody barges in between.
 //!
+//! # Orderings
+//! Taking the lock acquires, giving it up releases; whom it is handed to knows by the node's WOKEN what holders did. All other changes are relaxed:
+//! they are read-modify-writes, which carry on the last holder's release, and what they tell is ordered by the word itself, or by the queue's lock.
+//!
 //! # Fairness
 //! A lock that is free is anyone's: whoever runs takes it, and goes on without a switch. The waiter that was woken may find it taken again. One that
 //! has lost for [`PATIENCE`], or [`LOSSES_MAX`] times, is given the lock by the next unlock (promise 42).

@@ -22,7 +22,7 @@
 //!
 //! What was done before permits were released is seen by whoever takes them: each change of the word is a
 //! read-modify-write, so each belongs to the release sequences of those before it. Who takes them for a waiter acquires, too, and passes it on by
-//! the node (`waiters.rs`).
+//! the node (`waiters/mod.rs`).
 
 use crate::atomic::{AtomicUsize, Ordering};
 use crate::sync::waiters::{Access, Enter, Guarded, Left, Place, Waited};
@@ -172,6 +172,7 @@ impl RawSemaphore {
         loop {
             let forgotten = count.min(word >> SHIFT);
             let next = word - (forgotten << SHIFT);
+            // Relaxed: nobody learns anything by it, and it carries on the releases of those before.
             match self
                 .word
                 .compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed)

@@ -112,13 +112,8 @@ impl<T> RwLock<T> {
     /// assert_eq!(lock.into_inner().unwrap(), "ab");
     /// ```
     pub fn into_inner(self) -> LockResult<T> {
-        let poisoned = self.poison.is_set();
-        let value = self.value.into_inner();
-        if poisoned {
-            Err(PoisonError::new(value))
-        } else {
-            Ok(value)
-        }
+        let RwLock { poison, value, .. } = self;
+        poison.guarded(value.into_inner())
     }
 }
 
@@ -243,6 +238,19 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// Whether a writer has panicked.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{spawn, sync::RwLock};
+    ///
+    /// static LOCK: RwLock<u32> = RwLock::new(1);
+    /// let writer = spawn(|| {
+    ///     let _guard = LOCK.write().unwrap();
+    ///     panic!("with the lock held");
+    /// });
+    /// assert!(writer.join().is_err());
+    /// assert!(LOCK.is_poisoned());
+    /// ```
     #[must_use]
     #[inline]
     pub fn is_poisoned(&self) -> bool {
@@ -278,6 +286,13 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     /// The value all the same, if the lock is poisoned.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut lock = withy_runtime::sync::RwLock::new(1);
+    /// *lock.get_mut().unwrap() = 2;
+    /// assert_eq!(*lock.read().unwrap(), 2);
+    /// ```
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
         self.poison.guarded(self.value.get_mut())
     }
@@ -388,15 +403,7 @@ impl<T: Default> Default for RwLock<T> {
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("RwLock");
-        match self.try_read_uncounted() {
-            Ok(guard) => debug.field("data", &&*guard),
-            Err(TryLockError::Poisoned(error)) => debug.field("data", &&**error.get_ref()),
-            Err(TryLockError::WouldBlock) => debug.field("data", &format_args!("<locked>")),
-        };
-        debug
-            .field("poisoned", &self.is_poisoned())
-            .finish_non_exhaustive()
+        self.poison.fmt_lock(f, "RwLock", self.try_read_uncounted())
     }
 }
 

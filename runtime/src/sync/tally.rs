@@ -22,7 +22,7 @@ pub(crate) fn charge_each_use() {
     MASK.store(0, Ordering::Relaxed);
 }
 
-/// Uses of one primitive. A count that two threads make at once may be lost.
+/// Uses of one primitive. A count that two threads make at once may be lost. Relaxed, as the mask: they guard nothing.
 pub(crate) struct Tally(AtomicU8);
 
 impl Tally {

@@ -58,6 +58,24 @@ impl WaitGroup {
     ///
     /// # Panics
     /// Inside [`no_park`](crate::no_park), if it would have to wait.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    /// use withy_runtime::{spawn, sync::WaitGroup};
+    ///
+    /// static ENDED: AtomicUsize = AtomicUsize::new(0);
+    /// let group = WaitGroup::new();
+    /// for _ in 0..3 {
+    ///     let member = group.clone();
+    ///     spawn(move || {
+    ///         ENDED.fetch_add(1, Relaxed);
+    ///         drop(member);
+    ///     });
+    /// }
+    /// group.wait();
+    /// assert_eq!(ENDED.load(Relaxed), 3);
+    /// ```
     pub fn wait(self) {
         let inner = self.inner.clone();
         drop(self);

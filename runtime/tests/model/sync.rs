@@ -1,4 +1,4 @@
-//! What `sync/waiters.rs` and the locks and channels on it import, for loom: the shipped sources run on this.
+//! What `sync/waiters/` and the locks and channels on it import, for loom: the shipped sources run on this.
 //!
 //! A model includes this file as `shim`, says so to the sources in modules of the names that they import, and includes
 //! them at its root (`loom_waiters.rs` shows it). Then

@@ -2,14 +2,25 @@
 //!
 //! All its channels are unbounded: a fan-in has no back-pressure, unlike the others'.
 
-use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use harness::{Routine, Setup};
+use harness::{Routine, Setup, Spawn, fan_in, ping_pong};
+use may::coroutine::JoinHandle;
 use may::go;
 use may::sync::{Mutex, mpmc, mpsc, spsc};
+
+/// The ends of a channel. may's kinds have no trait in common.
+macro_rules! ends {
+    ($kind:ident) => {{
+        let (sender, receiver) = $kind::channel();
+        (
+            move |n| sender.send(n).unwrap(),
+            move || receiver.recv().ok(),
+        )
+    }};
+}
 
 fn main() -> ExitCode {
     harness::main(&[
@@ -29,25 +40,25 @@ fn main() -> ExitCode {
             case: "pingpong",
             variant: "spsc",
             workers: &[1, 2],
-            run: |setup| measure(setup, ping_pong_spsc),
+            run: |setup| measure(setup, |iters| ping_pong(iters, &Coroutines, || ends!(spsc))),
         },
         Routine {
             case: "pingpong",
             variant: "mpsc",
             workers: &[1, 2],
-            run: |setup| measure(setup, ping_pong_mpsc),
+            run: |setup| measure(setup, |iters| ping_pong(iters, &Coroutines, || ends!(mpsc))),
         },
         Routine {
             case: "fanin",
             variant: "mpsc",
             workers: &[1, 2],
-            run: |setup| measure(setup, fan_in_mpsc),
+            run: |setup| measure(setup, |iters| fan_in(iters, &Coroutines, || ends!(mpsc))),
         },
         Routine {
             case: "fanin",
             variant: "mpmc",
             workers: &[1, 2],
-            run: |setup| measure(setup, fan_in_mpmc),
+            run: |setup| measure(setup, |iters| fan_in(iters, &Coroutines, || ends!(mpmc))),
         },
         Routine {
             case: "skynet",
@@ -68,89 +79,33 @@ fn measure(setup: &Setup, routine: fn(u64) -> Duration) {
     setup.measure(|iters| go!(move || routine(iters)).join().unwrap());
 }
 
-fn lock(iters: u64) -> Duration {
-    let mutex = Mutex::new(0);
-    let begin = Instant::now();
-    for _ in 0..iters {
-        *black_box(&mutex).lock().unwrap() += 1;
+struct Coroutines;
+
+impl Spawn for Coroutines {
+    type Handle = JoinHandle<()>;
+
+    fn spawn(&self, _worker: usize, job: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+        go!(job)
     }
-    let elapsed = begin.elapsed();
-    assert_eq!(mutex.into_inner().unwrap(), iters);
-    elapsed
+
+    fn join(handle: JoinHandle<()>) {
+        handle.join().unwrap();
+    }
+}
+
+fn lock(iters: u64) -> Duration {
+    let add_one = |mutex: &Mutex<u64>| *mutex.lock().unwrap() += 1;
+    harness::lock(iters, Mutex::new(0), add_one, |mutex| {
+        mutex.into_inner().unwrap()
+    })
 }
 
 fn mutex8(iters: u64) -> Duration {
-    let each = iters.div_ceil(8);
     let mutex = Arc::new(Mutex::new(0));
-    let begin = Instant::now();
-    let start = |_| {
-        let mutex = Arc::clone(&mutex);
-        go!(move || (0..each).for_each(|_| *mutex.lock().unwrap() += 1))
-    };
-    let adders: Vec<_> = (0..8).map(start).collect();
-    for adder in adders {
-        adder.join().unwrap();
-    }
-    let elapsed = begin.elapsed();
-    assert_eq!(*mutex.lock().unwrap(), 8 * each);
-    elapsed.mul_f64(iters as f64 / (8 * each) as f64)
+    let shared = Arc::clone(&mutex);
+    let add_one = move || *shared.lock().unwrap() += 1;
+    harness::contended(iters, &Coroutines, add_one, || *mutex.lock().unwrap())
 }
-
-/// may's kinds of channel have no trait in common.
-macro_rules! ping_pong {
-    ($name:ident, $kind:ident) => {
-        fn $name(iters: u64) -> Duration {
-            let (there, arrives) = $kind::channel();
-            let (back, returns) = $kind::channel();
-            let echo = go!(move || {
-                while let Ok(n) = arrives.recv() {
-                    back.send(n).unwrap();
-                }
-            });
-            let begin = Instant::now();
-            for n in 0..iters {
-                there.send(n).unwrap();
-                assert_eq!(returns.recv(), Ok(n));
-            }
-            let elapsed = begin.elapsed();
-            drop(there);
-            echo.join().unwrap();
-            elapsed
-        }
-    };
-}
-
-ping_pong!(ping_pong_spsc, spsc);
-ping_pong!(ping_pong_mpsc, mpsc);
-
-macro_rules! fan_in {
-    ($name:ident, $kind:ident) => {
-        fn $name(iters: u64) -> Duration {
-            let each = iters.div_ceil(4);
-            let (sender, receiver) = $kind::channel();
-            let begin = Instant::now();
-            let start = |_| {
-                let sender = sender.clone();
-                go!(move || (0..each).for_each(|n| sender.send(n).unwrap()))
-            };
-            let producers: Vec<_> = (0..4).map(start).collect();
-            drop(sender);
-            let mut sum: u64 = 0;
-            while let Ok(n) = receiver.recv() {
-                sum += n;
-            }
-            let elapsed = begin.elapsed();
-            for producer in producers {
-                producer.join().unwrap();
-            }
-            assert_eq!(sum, 4 * (each * (each - 1) / 2));
-            elapsed.mul_f64(iters as f64 / (4 * each) as f64)
-        }
-    };
-}
-
-fan_in!(fan_in_mpsc, mpsc);
-fan_in!(fan_in_mpmc, mpmc);
 
 fn tree(leaves: u64) -> Duration {
     let (up, sum) = mpsc::channel();

@@ -2,14 +2,12 @@
 //!
 //! No skynet: 100,000 threads are more than a system gives.
 
-use std::hint::black_box;
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use harness::Routine;
+use harness::{Routine, Threads, fan_in, ping_pong};
 
 fn main() -> ExitCode {
     harness::main(&[
@@ -29,113 +27,55 @@ fn main() -> ExitCode {
             case: "pingpong",
             variant: "rendezvous",
             workers: &[1, 2],
-            run: |setup| setup.measure(|iters| ping_pong(iters, || sync_channel(0))),
+            run: |setup| setup.measure(|iters| ping_pong(iters, &Threads, || bounded(0))),
         },
         Routine {
             case: "pingpong",
             variant: "bounded1",
             workers: &[1, 2],
-            run: |setup| setup.measure(|iters| ping_pong(iters, || sync_channel(1))),
+            run: |setup| setup.measure(|iters| ping_pong(iters, &Threads, || bounded(1))),
         },
         Routine {
             case: "pingpong",
             variant: "unbounded",
             workers: &[1, 2],
-            run: |setup| setup.measure(ping_pong_unbounded),
+            run: |setup| setup.measure(|iters| ping_pong(iters, &Threads, unbounded)),
         },
         Routine {
             case: "fanin",
             variant: "bounded",
             workers: &[1, 2],
-            run: |setup| setup.measure(fan_in),
+            run: |setup| setup.measure(|iters| fan_in(iters, &Threads, || bounded(1_024))),
         },
     ])
 }
 
 fn lock(iters: u64) -> Duration {
-    let mutex = Mutex::new(0);
-    let begin = Instant::now();
-    for _ in 0..iters {
-        *black_box(&mutex).lock().unwrap() += 1;
-    }
-    let elapsed = begin.elapsed();
-    assert_eq!(mutex.into_inner().unwrap(), iters);
-    elapsed
+    let add_one = |mutex: &Mutex<u64>| *mutex.lock().unwrap() += 1;
+    harness::lock(iters, Mutex::new(0), add_one, |mutex| {
+        mutex.into_inner().unwrap()
+    })
 }
 
 fn mutex8(iters: u64) -> Duration {
-    let each = iters.div_ceil(8);
     let mutex = Arc::new(Mutex::new(0));
-    let begin = Instant::now();
-    let start = |_| {
-        let mutex = Arc::clone(&mutex);
-        thread::spawn(move || (0..each).for_each(|_| *mutex.lock().unwrap() += 1))
-    };
-    let adders: Vec<_> = (0..8).map(start).collect();
-    for adder in adders {
-        adder.join().unwrap();
-    }
-    let elapsed = begin.elapsed();
-    assert_eq!(*mutex.lock().unwrap(), 8 * each);
-    elapsed.mul_f64(iters as f64 / (8 * each) as f64)
+    let shared = Arc::clone(&mutex);
+    let add_one = move || *shared.lock().unwrap() += 1;
+    harness::contended(iters, &Threads, add_one, || *mutex.lock().unwrap())
 }
 
-fn ping_pong(iters: u64, channel: fn() -> (SyncSender<u64>, Receiver<u64>)) -> Duration {
-    let (there, arrives) = channel();
-    let (back, returns) = channel();
-    let echo = thread::spawn(move || {
-        for n in arrives {
-            back.send(n).unwrap();
-        }
-    });
-    let begin = Instant::now();
-    for n in 0..iters {
-        there.send(n).unwrap();
-        assert_eq!(returns.recv(), Ok(n));
-    }
-    let elapsed = begin.elapsed();
-    drop(there);
-    echo.join().unwrap();
-    elapsed
+fn bounded(capacity: usize) -> (impl Fn(u64) + Clone + Send, impl Fn() -> Option<u64> + Send) {
+    let (sender, receiver) = sync_channel(capacity);
+    (
+        move |n| sender.send(n).unwrap(),
+        move || receiver.recv().ok(),
+    )
 }
 
-fn ping_pong_unbounded(iters: u64) -> Duration {
-    let (there, arrives) = channel();
-    let (back, returns) = channel();
-    let echo = thread::spawn(move || {
-        for n in arrives {
-            back.send(n).unwrap();
-        }
-    });
-    let begin = Instant::now();
-    for n in 0..iters {
-        there.send(n).unwrap();
-        assert_eq!(returns.recv(), Ok(n));
-    }
-    let elapsed = begin.elapsed();
-    drop(there);
-    echo.join().unwrap();
-    elapsed
-}
-
-fn fan_in(iters: u64) -> Duration {
-    let each = iters.div_ceil(4);
-    let (sender, receiver) = sync_channel(1_024);
-    let begin = Instant::now();
-    let start = |_| {
-        let sender = sender.clone();
-        thread::spawn(move || (0..each).for_each(|n| sender.send(n).unwrap()))
-    };
-    let producers: Vec<_> = (0..4).map(start).collect();
-    drop(sender);
-    let mut sum: u64 = 0;
-    while let Ok(n) = receiver.recv() {
-        sum += n;
-    }
-    let elapsed = begin.elapsed();
-    for producer in producers {
-        producer.join().unwrap();
-    }
-    assert_eq!(sum, 4 * (each * (each - 1) / 2));
-    elapsed.mul_f64(iters as f64 / (4 * each) as f64)
+fn unbounded() -> (impl Fn(u64) + Send, impl Fn() -> Option<u64> + Send) {
+    let (sender, receiver) = channel();
+    (
+        move |n| sender.send(n).unwrap(),
+        move || receiver.recv().ok(),
+    )
 }

@@ -6,12 +6,11 @@
 mod channel;
 mod mpsc;
 
-use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use harness::{Routine, Setup};
+use harness::{Routine, Setup, Spawn};
 use withy::sync::Mutex;
 use withy::{JoinHandle, Runtime, Steal};
 
@@ -48,7 +47,6 @@ fn main() -> ExitCode {
 }
 
 /// Where the coroutines of a routine go.
-#[derive(Clone, Copy)]
 enum Place {
     /// As the runtime places them.
     Any,
@@ -56,16 +54,18 @@ enum Place {
     Apart,
 }
 
-impl Place {
-    fn spawn<T: Send + 'static>(
-        self,
-        worker: usize,
-        f: impl FnOnce() -> T + Send + 'static,
-    ) -> JoinHandle<T> {
+impl Spawn for Place {
+    type Handle = JoinHandle<()>;
+
+    fn spawn(&self, worker: usize, job: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
         match self {
-            Place::Any => withy::spawn(f),
-            Place::Apart => withy::spawn_on(worker, f),
+            Place::Any => withy::spawn(job),
+            Place::Apart => withy::spawn_on(worker, job),
         }
+    }
+
+    fn join(handle: JoinHandle<()>) {
+        handle.join().unwrap();
     }
 }
 
@@ -96,31 +96,15 @@ fn start(setup: &Setup) -> Runtime {
 }
 
 fn lock(iters: u64) -> Duration {
-    let mutex = Mutex::new(0);
-    let begin = Instant::now();
-    for _ in 0..iters {
-        *black_box(&mutex).lock().unwrap() += 1;
-    }
-    let elapsed = begin.elapsed();
-    assert_eq!(mutex.into_inner().unwrap(), iters);
-    elapsed
+    let add_one = |mutex: &Mutex<u64>| *mutex.lock().unwrap() += 1;
+    harness::lock(iters, Mutex::new(0), add_one, |mutex| {
+        mutex.into_inner().unwrap()
+    })
 }
 
 fn mutex8(iters: u64, place: Place) -> Duration {
-    let each = iters.div_ceil(8);
     let mutex = Arc::new(Mutex::new(0));
-    let begin = Instant::now();
-    let start = |index: usize| {
-        let mutex = Arc::clone(&mutex);
-        place.spawn(index % 2, move || {
-            (0..each).for_each(|_| *mutex.lock().unwrap() += 1);
-        })
-    };
-    let adders: Vec<_> = (0..8).map(start).collect();
-    for adder in adders {
-        adder.join().unwrap();
-    }
-    let elapsed = begin.elapsed();
-    assert_eq!(*mutex.lock().unwrap(), 8 * each);
-    elapsed.mul_f64(iters as f64 / (8 * each) as f64)
+    let shared = Arc::clone(&mutex);
+    let add_one = move || *shared.lock().unwrap() += 1;
+    harness::contended(iters, &place, add_one, || *mutex.lock().unwrap())
 }

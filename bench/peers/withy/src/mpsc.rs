@@ -1,9 +1,9 @@
 //! The routines over `withy::sync::mpsc`: std's names.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::Routine;
-use withy::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use withy::sync::mpsc::sync_channel;
 
 use crate::{Place, measure};
 
@@ -37,42 +37,17 @@ pub(crate) fn routines() -> Vec<Routine> {
 }
 
 fn ping_pong(iters: u64, place: Place) -> Duration {
-    let (there, arrives): (SyncSender<u64>, Receiver<u64>) = sync_channel(1);
-    let (back, returns) = sync_channel(1);
-    let echo = place.spawn(1, move || {
-        for n in arrives {
-            back.send(n).unwrap();
-        }
-    });
-    let begin = Instant::now();
-    for n in 0..iters {
-        there.send(n).unwrap();
-        assert_eq!(returns.recv(), Ok(n));
-    }
-    let elapsed = begin.elapsed();
-    drop(there);
-    echo.join().unwrap();
-    elapsed
+    harness::ping_pong(iters, &place, || bounded(1))
 }
 
 fn fan_in(iters: u64, place: Place) -> Duration {
-    let each = iters.div_ceil(4);
-    let (sender, receiver) = sync_channel(1_024);
-    let begin = Instant::now();
-    let start = |_| {
-        let sender = sender.clone();
-        place.spawn(1, move || (0..each).for_each(|n| sender.send(n).unwrap()))
-    };
-    let producers: Vec<_> = (0..4).map(start).collect();
-    drop(sender);
-    let mut sum: u64 = 0;
-    while let Ok(n) = receiver.recv() {
-        sum += n;
-    }
-    let elapsed = begin.elapsed();
-    for producer in producers {
-        producer.join().unwrap();
-    }
-    assert_eq!(sum, 4 * (each * (each - 1) / 2));
-    elapsed.mul_f64(iters as f64 / (4 * each) as f64)
+    harness::fan_in(iters, &place, || bounded(1_024))
+}
+
+fn bounded(capacity: usize) -> (impl Fn(u64) + Clone + Send, impl Fn() -> Option<u64> + Send) {
+    let (sender, receiver) = sync_channel(capacity);
+    (
+        move |n| sender.send(n).unwrap(),
+        move || receiver.recv().ok(),
+    )
 }

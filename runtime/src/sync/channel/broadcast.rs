@@ -137,6 +137,17 @@ impl<T> Sender<T> {
     }
 
     /// A receiver of the messages that are sent from now on.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::broadcast;
+    ///
+    /// let (sender, first) = broadcast(16);
+    /// sender.send(1).unwrap();
+    /// let mut second = sender.subscribe();
+    /// sender.send(2).unwrap();
+    /// assert_eq!((first.len(), second.recv()), (2, Ok(2)));
+    /// ```
     #[must_use]
     pub fn subscribe(&self) -> Receiver<T> {
         Receiver::subscribed(&self.shared)

@@ -21,19 +21,13 @@
 //! # Nothing is lost
 //! A message that was put into the slot of a receiver that unwinds goes to the next receiver, or back to the front of
 //! the buffer, which may hold more than its capacity then. One in the slot of a sender that leaves is the sender's again. Messages are
-//! dropped outside the lock.
-//!
-//! So a message in the slot of a receiver that has not noticed it yet may come back: it is *in flight*. The end of the channel is told, by
-//! `senders_gone`, when no sender is left and nothing is in flight: else a receiver that is told so would leave behind what comes back
-//! after. What was handed over is counted under the lock, what was noticed in a word of its own, in which the last sender leaves GONE. So
-//! either that sender finds that all is noticed, or the receiver that notices the last finds GONE.
+//! dropped outside the lock. One that may still come back is *in flight* (`ends.rs`).
 //!
 //! Messages that come back from several receivers which unwind at once come back in the order in which those do.
 
-use std::process;
-
-use crate::atomic::{AtomicUsize, Ordering};
+use crate::atomic::AtomicUsize;
 use crate::sync::channel::buffer::Buffer;
+use crate::sync::channel::hand_over::{Take, put, take};
 use crate::sync::tally::Tally;
 use crate::sync::waiters::{self, Enter, Guarded, Place, Waited};
 use crate::task::interrupt::Mask;
@@ -49,15 +43,11 @@ pub(crate) struct Exchange<T> {
     /// As in the state; it does not change.
     capacity: usize,
     tally: Tally,
-    senders: AtomicUsize,
-    receivers: AtomicUsize,
-    /// Messages that receivers have found in their slots, in NOTICEs; and GONE.
+    pub(super) senders: AtomicUsize,
+    pub(super) receivers: AtomicUsize,
+    /// Messages that receivers have found in their slots, in NOTICEs; and GONE (`ends.rs`).
     pub(super) noticed: AtomicUsize,
 }
-
-/// No sender is left.
-const GONE: usize = 1;
-const NOTICE: usize = 2;
 
 pub(super) type Access<'a, T> = waiters::Access<'a, State<T>, Slot<T>, QUEUES>;
 
@@ -69,7 +59,7 @@ pub(super) struct State<T> {
     /// Room that is kept for late senders.
     pub(super) reserved: usize,
     /// Messages that were put into slots of receivers, in NOTICEs.
-    handed: usize,
+    pub(super) handed: usize,
     /// And nothing is in flight.
     pub(super) senders_gone: bool,
     pub(super) receivers_gone: bool,
@@ -271,55 +261,6 @@ impl<T> Exchange<T> {
         self.guarded.address()
     }
 
-    // ---- its ends ----
-
-    pub(super) fn add_sender(&self) {
-        add(&self.senders);
-    }
-
-    pub(super) fn add_receiver(&self) {
-        add(&self.receivers);
-    }
-
-    pub(super) fn drop_sender(&self) {
-        if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.guarded.with(|access| {
-                self.noticed.fetch_or(GONE, Ordering::AcqRel);
-                self.end(access);
-            });
-        }
-    }
-
-    /// No sender is left: tells those who wait, if nothing is in flight.
-    #[cold]
-    fn end(&self, access: &mut Access<'_, T>) {
-        if self.noticed.load(Ordering::Acquire) == access.state.handed | GONE {
-            access.state.senders_gone = true;
-            access.wake_all(RECEIVERS, |_| {});
-            // Their sender was forgotten (`mem::forget`): nobody keeps the promise any more.
-            access.wake_all(PROMISED, |slot| *slot = Slot::Broken);
-        }
-    }
-
-    /// A receiver has found a message in its slot, and does not give it back.
-    #[inline]
-    pub(super) fn notice(&self) {
-        if self.noticed.fetch_add(NOTICE, Ordering::AcqRel) & GONE != 0 {
-            self.guarded.with(|access| self.end(access));
-        }
-    }
-
-    /// A receiver leaves: what it was given goes to the next.
-    #[cold]
-    pub(super) fn pass_on(&self, access: &mut Access<'_, T>, slot: &mut Slot<T>) {
-        if let Slot::Message(message) = core::mem::replace(slot, Slot::Empty) {
-            give_back(access, message);
-            if self.noticed.fetch_add(NOTICE, Ordering::AcqRel) & GONE != 0 {
-                self.end(access);
-            }
-        }
-    }
-
     /// What a receiver's wait has come to. `None`: it has to look again.
     #[inline]
     fn received(
@@ -337,18 +278,6 @@ impl<T> Exchange<T> {
             Waited::TimedOut(_) => Some(Err(Unreceived::Empty)),
         }
     }
-
-    pub(super) fn drop_receiver(&self) {
-        if self.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let unread = self.guarded.with(|access| {
-                access.state.receivers_gone = true;
-                access.wake_all(SENDERS, |_| {});
-                core::mem::replace(&mut access.state.buffer, Buffer::with_room(0))
-            });
-            // Outside the lock: messages are a user's.
-            drop(unread);
-        }
-    }
 }
 
 /// What a sender's wait has come to.
@@ -362,141 +291,10 @@ pub(super) fn sent<T>(waited: Waited<Result<(), Unsent<T>>, Slot<T>>) -> Result<
     }
 }
 
-/// Law 8: as for `Arc`.
-fn add(count: &AtomicUsize) {
-    if count.fetch_add(1, Ordering::Relaxed) > usize::MAX / 2 {
-        process::abort();
-    }
-}
-
 fn wait_in<R, T>(queue: usize) -> Enter<R, Slot<T>> {
     Enter::Wait {
         queue,
         place: Place::Back,
         payload: Slot::Empty,
-    }
-}
-
-/// Hands a message to a receiver that waits, or to the buffer.
-#[inline]
-pub(super) fn put<T>(access: &mut Access<'_, T>, message: T) -> Result<(), Unsent<T>> {
-    if access.state.receivers_gone {
-        return Err(Unsent::Disconnected(message));
-    }
-    let message = match hand_over(access, RECEIVERS, message) {
-        None => return Ok(()),
-        Some(message) => message,
-    };
-    if access.state.has_room() {
-        access.state.buffer.push(message);
-        Ok(())
-    } else {
-        Err(Unsent::Full(message))
-    }
-}
-
-/// Gives a message to the first in a queue of receivers; gives it back if there is none.
-#[inline]
-pub(super) fn hand_over<T>(access: &mut Access<'_, T>, queue: usize, message: T) -> Option<T> {
-    let mut message = Some(message);
-    loop {
-        let woken = access.wake_next_with(queue, |state, slot| {
-            if !matches!(slot, Slot::Watch)
-                && let Some(message) = message.take()
-            {
-                state.handed = state.handed.wrapping_add(NOTICE);
-                *slot = Slot::Message(message);
-            }
-        });
-        if woken.is_none() || message.is_none() {
-            return message;
-        }
-    }
-}
-
-/// What a receiver finds.
-pub(super) enum Take<T> {
-    Message(T),
-    /// It has to wait for one.
-    Empty,
-    /// A late sender was told to make one for it.
-    Promised,
-    Disconnected,
-}
-
-/// Takes a message from the buffer, or at a rendezvous from a sender.
-#[inline]
-pub(super) fn take<T>(access: &mut Access<'_, T>) -> Take<T> {
-    if let Some(message) = access.state.buffer.pop() {
-        fill(access);
-        return Take::Message(message);
-    }
-    if access.state.capacity == 0
-        && let Some(taken) = take_from_sender(access)
-    {
-        return taken;
-    }
-    if access.state.reserved > 0
-        && let Some(message) = take_past_late_senders(access)
-    {
-        return Take::Message(message);
-    }
-    if access.state.senders_gone {
-        Take::Disconnected
-    } else {
-        Take::Empty
-    }
-}
-
-fn take_from_sender<T>(access: &mut Access<'_, T>) -> Option<Take<T>> {
-    loop {
-        let taken = access.wake_next(SENDERS, |slot| {
-            match core::mem::replace(slot, Slot::Empty) {
-                Slot::Message(message) => Some(Take::Message(message)),
-                Slot::Watch => None,
-                _ => {
-                    *slot = Slot::Reserved;
-                    Some(Take::Promised)
-                }
-            }
-        })?;
-        if taken.is_some() {
-            return taken;
-        }
-    }
-}
-
-/// All the room is kept for messages that are still being made: a sender that has one waits beside it.
-#[cold]
-fn take_past_late_senders<T>(access: &mut Access<'_, T>) -> Option<T> {
-    access.wake_such(SENDERS, Slot::is_message, |slot| {
-        match core::mem::replace(slot, Slot::Empty) {
-            Slot::Message(message) => Some(message),
-            _ => None,
-        }
-    })?
-}
-
-/// There is room: for the message of the sender that waits longest.
-#[inline]
-pub(super) fn fill<T>(access: &mut Access<'_, T>) {
-    while access.state.has_room() && !access.is_empty(SENDERS) {
-        access.wake_next_with(SENDERS, |state, slot| {
-            match core::mem::replace(slot, Slot::Empty) {
-                Slot::Message(message) => state.buffer.push(message),
-                Slot::Watch => {}
-                _ => {
-                    *slot = Slot::Reserved;
-                    state.reserved += 1;
-                }
-            }
-        });
-    }
-}
-
-/// A message that was taken and is not wanted: for the next receiver.
-pub(super) fn give_back<T>(access: &mut Access<'_, T>, message: T) {
-    if let Some(message) = hand_over(access, RECEIVERS, message) {
-        access.state.buffer.push_front(message);
     }
 }

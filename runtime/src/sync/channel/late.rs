@@ -1,8 +1,9 @@
 //! Late senders: they make their message when they have been chosen. See `exchange.rs`.
 
 use crate::sync::channel::exchange::{
-    Access, Exchange, PROMISED, RECEIVERS, SENDERS, Slot, Unsent, fill, hand_over, put, sent,
+    Access, Exchange, PROMISED, RECEIVERS, SENDERS, Slot, Unsent, sent,
 };
+use crate::sync::channel::hand_over::{fill, hand_over, put};
 use crate::sync::waiters::{Enter, Place};
 use crate::time::Moment;
 

@@ -11,8 +11,10 @@
 mod arms;
 pub mod broadcast;
 mod buffer;
+mod ends;
 mod error;
 mod exchange;
+mod hand_over;
 mod late;
 pub mod oneshot;
 mod receiver;

@@ -102,6 +102,14 @@ impl<T> Sender<T> {
     }
 
     /// Whether the receiver is gone, so that sending is in vain.
+    ///
+    /// # Examples
+    /// ```
+    /// let (sender, receiver) = withy_runtime::sync::channel::oneshot::<u32>();
+    /// assert!(!sender.is_closed());
+    /// drop(receiver);
+    /// assert!(sender.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared
@@ -208,6 +216,9 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// If it did not come in time, the sender is gone without having sent, or it was taken before.
+    ///
+    /// # Panics
+    /// Inside [`no_park`](crate::no_park), if it would have to wait.
     ///
     /// # Examples
     /// ```

@@ -85,8 +85,14 @@ impl<T> Receiver<T> {
 
     /// Takes a message if there is one, or at a rendezvous a sender that waits. It does not unwind.
     ///
+    /// It does not wait, but for one thing: a sender that waits at a rendezvous in a [`select!`](crate::select) makes its message when it is
+    /// taken, and that is waited for.
+    ///
     /// # Errors
     /// If there is none; the error tells whether a sender is left.
+    ///
+    /// # Panics
+    /// Inside [`no_park`](crate::no_park), if it would have to wait for that.
     ///
     /// # Examples
     /// ```
@@ -117,6 +123,9 @@ impl<T> Receiver<T> {
     /// # Errors
     /// If no message came in time, or there is none and no sender is left.
     ///
+    /// # Panics
+    /// As [`recv`](Receiver::recv).
+    ///
     /// # Examples
     /// ```
     /// use std::time::Duration;
@@ -137,6 +146,9 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// If no message came in time, or there is none and no sender is left.
+    ///
+    /// # Panics
+    /// As [`recv`](Receiver::recv).
     ///
     /// # Examples
     /// ```
@@ -208,6 +220,12 @@ impl<T> Receiver<T> {
     }
 
     /// Whether both receive from the same channel. All that [`never`](super::never()) gives do.
+    ///
+    /// # Examples
+    /// ```
+    /// let (_sender, receiver) = withy_runtime::sync::channel::unbounded::<u32>();
+    /// assert!(receiver.same_channel(&receiver.clone()));
+    /// ```
     #[must_use]
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         match (&self.flavor, &other.flavor) {
@@ -294,6 +312,9 @@ impl<T> Iterator for Iter<'_, T> {
     ///
     /// # Cancellation
     /// As [`Receiver::recv`].
+    ///
+    /// # Panics
+    /// As [`Receiver::recv`].
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }
@@ -315,6 +336,9 @@ impl<T> Iterator for IntoIter<T> {
     /// [`Receiver::recv`].
     ///
     /// # Cancellation
+    /// As [`Receiver::recv`].
+    ///
+    /// # Panics
     /// As [`Receiver::recv`].
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()

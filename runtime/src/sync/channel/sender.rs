@@ -126,6 +126,9 @@ impl<T> Sender<T> {
     /// # Errors
     /// With the message, if there was no room in time, or no receiver is left.
     ///
+    /// # Panics
+    /// As [`send`](Sender::send).
+    ///
     /// # Examples
     /// ```
     /// use std::time::Duration;
@@ -146,6 +149,9 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// With the message, if there was no room in time, or no receiver is left.
+    ///
+    /// # Panics
+    /// As [`send`](Sender::send).
     ///
     /// # Examples
     /// ```
@@ -182,18 +188,39 @@ impl<T> Sender<T> {
     }
 
     /// The messages in it.
+    ///
+    /// # Examples
+    /// ```
+    /// let (sender, _receiver) = withy_runtime::sync::channel::bounded(1);
+    /// sender.send(1).unwrap();
+    /// assert_eq!((sender.len(), sender.is_empty(), sender.is_full()), (1, false, true));
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.exchange.len()
     }
 
     /// The most messages that it holds; `None` without a limit.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::{bounded, unbounded};
+    ///
+    /// assert_eq!(bounded::<u32>(8).0.capacity(), Some(8));
+    /// assert_eq!(unbounded::<u32>().0.capacity(), None);
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> Option<usize> {
         self.exchange.capacity()
     }
 
     /// Whether both send to the same channel.
+    ///
+    /// # Examples
+    /// ```
+    /// let (sender, _receiver) = withy_runtime::sync::channel::unbounded::<u32>();
+    /// assert!(sender.same_channel(&sender.clone()));
+    /// ```
     #[must_use]
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
         Arc::ptr_eq(&self.exchange, &other.exchange)

@@ -113,6 +113,16 @@ impl<T> Sender<T> {
     ///
     /// # Cancellation
     /// As [`send`](Sender::send).
+    ///
+    /// # Panics
+    /// As [`send`](Sender::send).
+    ///
+    /// # Examples
+    /// ```
+    /// let (sender, receiver) = withy_runtime::sync::channel::watch(1);
+    /// assert_eq!(sender.send_replace(2), 1);
+    /// assert_eq!(*receiver.borrow(), 2);
+    /// ```
     pub fn send_replace(&self, value: T) -> T {
         let mut locked = self.shared.write();
         let last = core::mem::replace(&mut *locked, value);
@@ -127,7 +137,7 @@ impl<T> Sender<T> {
     /// As [`send`](Sender::send).
     ///
     /// # Panics
-    /// If `change` does. If it uses the channel it waits for itself for ever.
+    /// If `change` does, and as [`send`](Sender::send). If `change` uses the channel it waits for itself for ever.
     ///
     /// # Examples
     /// ```
@@ -151,6 +161,16 @@ impl<T> Sender<T> {
     ///
     /// # Panics
     /// As [`send_modify`](Sender::send_modify).
+    ///
+    /// # Examples
+    /// ```
+    /// let (sender, receiver) = withy_runtime::sync::channel::watch(1);
+    /// let raise_to = |least: u32| sender.send_if_modified(|n| std::mem::replace(n, least.max(*n)) < least);
+    /// assert!(!raise_to(1));
+    /// assert_eq!(receiver.has_changed(), Ok(false));
+    /// assert!(raise_to(2));
+    /// assert_eq!(receiver.has_changed(), Ok(true));
+    /// ```
     pub fn send_if_modified(&self, change: impl FnOnce(&mut T) -> bool) -> bool {
         let mut value = self.shared.write();
         let changed = change(&mut value);
@@ -165,11 +185,29 @@ impl<T> Sender<T> {
     /// # Cancellation
     /// A blocking call: it waits while the value is changed, and unwinds if the coroutine is cancelled, or a
     /// [`timeout`](crate::timeout) around it elapses.
+    ///
+    /// # Panics
+    /// Inside [`no_park`](crate::no_park), if it would have to wait.
+    ///
+    /// # Examples
+    /// ```
+    /// let (sender, _receiver) = withy_runtime::sync::channel::watch(1);
+    /// assert_eq!(*sender.borrow(), 1);
+    /// ```
     pub fn borrow(&self) -> Ref<'_, T> {
         self.shared.read()
     }
 
     /// A receiver that has seen the value that there is now.
+    ///
+    /// # Examples
+    /// ```
+    /// let (sender, receiver) = withy_runtime::sync::channel::watch(1);
+    /// drop(receiver);
+    /// let mut receiver = sender.subscribe();
+    /// sender.send(2).unwrap();
+    /// assert_eq!(*receiver.borrow_and_update(), 2);
+    /// ```
     #[must_use]
     pub fn subscribe(&self) -> Receiver<T> {
         let seen = self.shared.guarded.with(|access| {

@@ -91,6 +91,9 @@ impl<T> Receiver<T> {
     /// # Errors
     /// If no message came in time, or there is none and no sender is left.
     ///
+    /// # Panics
+    /// As [`recv`](Receiver::recv).
+    ///
     /// # Examples
     /// ```
     /// use std::time::Duration;
@@ -166,6 +169,9 @@ impl<T> Iterator for Iter<'_, T> {
     ///
     /// # Cancellation
     /// As [`Receiver::recv`].
+    ///
+    /// # Panics
+    /// As [`Receiver::recv`].
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }
@@ -185,6 +191,9 @@ impl<T> Iterator for IntoIter<T> {
     /// [`Receiver::recv`].
     ///
     /// # Cancellation
+    /// As [`Receiver::recv`].
+    ///
+    /// # Panics
     /// As [`Receiver::recv`].
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()

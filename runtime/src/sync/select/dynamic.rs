@@ -113,6 +113,19 @@ impl<'a> Select<'a> {
     }
 
     /// A select without operations that, of several that can be done, always chooses the one that was added first.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::{Select, unbounded};
+    ///
+    /// let (urgent, usual) = (unbounded(), unbounded());
+    /// usual.0.send("post").unwrap();
+    /// urgent.0.send("fire").unwrap();
+    /// let mut select = Select::new_biased();
+    /// select.recv(&urgent.1);
+    /// select.recv(&usual.1);
+    /// assert_eq!(select.select().recv(&urgent.1), Ok("fire"));
+    /// ```
     #[must_use]
     pub fn new_biased() -> Select<'a> {
         Select::with_order(Order::Biased)
@@ -134,11 +147,33 @@ impl<'a> Select<'a> {
     }
 
     /// Adds sending to `sender`; gives the operation's index. The same channel may be added several times.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::{Select, bounded};
+    ///
+    /// let (sender, receiver) = bounded(1);
+    /// let mut select = Select::new();
+    /// select.send(&sender);
+    /// select.select().send(&sender, "hello").unwrap();
+    /// assert_eq!(receiver.recv(), Ok("hello"));
+    /// ```
     pub fn send<T: Send>(&mut self, sender: &'a Sender<T>) -> usize {
         self.add(Entry::Channel(sender))
     }
 
     /// Adds receiving from `receiver`; gives the operation's index.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::{Select, bounded};
+    ///
+    /// let (sender, receiver) = bounded(1);
+    /// sender.send("hello").unwrap();
+    /// let mut select = Select::new();
+    /// select.recv(&receiver);
+    /// assert_eq!(select.select().recv(&receiver), Ok("hello"));
+    /// ```
     pub fn recv<T: Send>(&mut self, receiver: &'a Receiver<T>) -> usize {
         self.add(Entry::Channel(receiver))
     }
@@ -169,6 +204,17 @@ impl<'a> Select<'a> {
     }
 
     /// Adds waiting until `token` is cancelled; gives the operation's index.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{CancelToken, sync::channel::Select};
+    ///
+    /// let token = CancelToken::new();
+    /// let mut select = Select::new();
+    /// let over = select.cancelled(&token);
+    /// token.cancel();
+    /// assert_eq!(select.ready(), over);
+    /// ```
     pub fn cancelled(&mut self, token: &'a CancelToken) -> usize {
         self.add(Entry::Token(token))
     }
@@ -187,6 +233,18 @@ impl<'a> Select<'a> {
     ///
     /// # Panics
     /// If there is no operation with that index (any more).
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::{Select, never};
+    ///
+    /// let (first, second) = (never::<u32>(), never::<u32>());
+    /// let mut select = Select::new();
+    /// let index = select.recv(&first);
+    /// let other = select.recv(&second);
+    /// select.remove(index);
+    /// assert_eq!((index, other), (0, 1));
+    /// ```
     pub fn remove(&mut self, index: usize) {
         let place = self.entries.binary_search_by_key(&index, |entry| entry.0);
         let Ok(place) = place else {
@@ -198,10 +256,26 @@ impl<'a> Select<'a> {
         self.entries.remove(place);
     }
 
-    /// Chooses an operation that can be done at once. It does not unwind.
+    /// Chooses an operation that can be done at once. It does not unwind, and waits for nothing but a message that is being made, as
+    /// [`try_recv`](Receiver::try_recv) does.
     ///
     /// # Errors
     /// If there is none.
+    ///
+    /// # Panics
+    /// As [`try_recv`](Receiver::try_recv).
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::{Select, unbounded};
+    ///
+    /// let (sender, receiver) = unbounded();
+    /// let mut select = Select::new();
+    /// select.recv(&receiver);
+    /// assert!(select.try_select().is_err());
+    /// sender.send(1).unwrap();
+    /// assert_eq!(select.try_select().unwrap().recv(&receiver), Ok(1));
+    /// ```
     pub fn try_select(&mut self) -> Result<SelectedOperation<'a>, TrySelectError> {
         self.choose(Limit::Now).ok_or(TrySelectError)
     }
@@ -214,6 +288,20 @@ impl<'a> Select<'a> {
     ///
     /// # Panics
     /// Inside [`no_park`](crate::no_park), if it would have to wait.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::{spawn, sync::channel::{Select, unbounded}};
+    ///
+    /// let (a, b) = (unbounded::<&str>(), unbounded());
+    /// spawn(move || b.0.send("b"));
+    /// let mut select = Select::new();
+    /// select.recv(&a.1);
+    /// let index = select.recv(&b.1);
+    /// let operation = select.select();
+    /// assert_eq!(operation.index(), index);
+    /// assert_eq!(operation.recv(&b.1), Ok("b"));
+    /// ```
     pub fn select(&mut self) -> SelectedOperation<'a> {
         let chosen = self.choose(Limit::Until(Moment::NEVER));
         chosen.expect("a select without a deadline ends by an operation")
@@ -226,6 +314,20 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     /// If no operation could be done in time.
+    ///
+    /// # Panics
+    /// As [`select`](Select::select).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use withy_runtime::sync::channel::{Select, unbounded};
+    ///
+    /// let (_sender, receiver) = unbounded::<u32>();
+    /// let mut select = Select::new();
+    /// select.recv(&receiver);
+    /// assert!(select.select_timeout(Duration::from_millis(2)).is_err());
+    /// ```
     pub fn select_timeout(
         &mut self,
         timeout: Duration,
@@ -240,6 +342,9 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     /// If no operation could be done in time.
+    ///
+    /// # Panics
+    /// As [`select`](Select::select).
     pub fn select_deadline(
         &mut self,
         deadline: Instant,
@@ -252,6 +357,18 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     /// If there is none.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::{Select, bounded};
+    ///
+    /// let (sender, _receiver) = bounded::<u32>(1);
+    /// let mut select = Select::new();
+    /// let index = select.send(&sender);
+    /// assert_eq!(select.try_ready(), Ok(index));
+    /// sender.send(1).unwrap();
+    /// assert!(select.try_ready().is_err());
+    /// ```
     pub fn try_ready(&mut self) -> Result<usize, TryReadyError> {
         self.watch(Limit::Now).ok_or(TryReadyError)
     }
@@ -288,6 +405,9 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     /// If no operation could be done in time.
+    ///
+    /// # Panics
+    /// As [`ready`](Select::ready).
     pub fn ready_timeout(&mut self, timeout: Duration) -> Result<usize, ReadyTimeoutError> {
         self.watch(Limit::after(timeout)).ok_or(ReadyTimeoutError)
     }
@@ -299,6 +419,9 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     /// If no operation could be done in time.
+    ///
+    /// # Panics
+    /// As [`ready`](Select::ready).
     pub fn ready_deadline(&mut self, deadline: Instant) -> Result<usize, ReadyTimeoutError> {
         let limit = Limit::Until(Moment::from(deadline));
         self.watch(limit).ok_or(ReadyTimeoutError)
@@ -392,7 +515,7 @@ impl SelectedOperation<'_> {
     /// With the message, if no receiver is left.
     ///
     /// # Panics
-    /// If the operation is not sending to this channel.
+    /// If the operation is not sending to this channel. Inside [`no_park`](crate::no_park), if it would have to wait.
     pub fn send<T>(self, sender: &Sender<T>, message: T) -> Result<(), SendError<T>> {
         let exchange = sender.exchange();
         assert_eq!(
@@ -418,7 +541,8 @@ impl SelectedOperation<'_> {
         );
         let mut received: Option<Result<T, RecvError>> = None;
         // SAFETY: the operation receives from the very channel that `receiver` has, which is borrowed by both, so its messages are
-        // T: two types of messages have two channels, for a channel is invariant in it.
+        // T: two types of messages have two channels, for a channel is invariant in it. All that `never` gives are one channel, of
+        // whatever type; but that is never chosen.
         unsafe {
             self.operation
                 .write_received(NonNull::from(&mut received).cast())

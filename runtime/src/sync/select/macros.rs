@@ -107,6 +107,9 @@ macro_rules! select {
 /// # Cancellation
 /// As [`select!`](crate::select).
 ///
+/// # Panics
+/// As [`select!`](crate::select).
+///
 /// # Examples
 /// ```
 /// use withy_runtime::{select_biased, sync::channel::unbounded};

@@ -2,7 +2,12 @@
 
 use core::ptr;
 
-use super::{Access, Arm, Choice, Guarded, Node, PASSED_OVER, TAKEN, Wakes};
+use super::access::Access;
+use super::choice::Arm;
+use super::guarded::Guarded;
+use super::node::TAKEN;
+use super::queue::Place;
+use super::wakes::Wakes;
 use crate::atomic::Ordering;
 
 impl<S, P, const N: usize> Guarded<S, P, N> {
@@ -70,7 +75,8 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
             let payload = unsafe { &mut *node.payload.get() };
             if node.choice.get().is_none() && is_such(payload) {
                 self.queues[queue].unlink(node);
-                node.stage.store(TAKEN, Ordering::Release);
+                // Relaxed: as in `take_next`.
+                node.stage.store(TAKEN, Ordering::Relaxed);
                 let given = give(payload);
                 // SAFETY: TAKEN, by us, and not touched again.
                 unsafe { self.finish(first) };
@@ -96,43 +102,9 @@ impl<S, P, const N: usize> Access<'_, S, P, N> {
             node.choice.set(None);
             // SAFETY: it is in no queue. Its frame stands until it is out of this one, too: the waiter did not see that
             // it was taken, since it looks under the lock, or at WOKEN.
-            unsafe { self.link(node, to, super::Place::Back) };
+            unsafe { self.link(node, to, Place::Back) };
             return true;
         }
         false
-    }
-}
-
-impl<P> Node<P> {
-    /// The waiter of a select: whether it has been taken out because its choice was claimed elsewhere. It will not be touched again.
-    pub(crate) fn is_passed_over(&self) -> bool {
-        // Acquire: the last use of it by the one who did so.
-        self.stage.load(Ordering::Acquire) == PASSED_OVER
-    }
-}
-
-impl Arm {
-    fn is_open(self) -> bool {
-        // SAFETY: called for a QUEUED node; a choice outlives its nodes' time in queues.
-        unsafe { self.choice.as_ref() }.0.load(Ordering::Acquire) == Choice::OPEN
-    }
-}
-
-impl Choice {
-    /// No arm has this number.
-    const NOBODY: usize = usize::MAX - 1;
-
-    /// Decides for nobody, unless an arm has been decided for: that one's number.
-    pub(crate) fn close(&self) -> Option<usize> {
-        if self.claim(Choice::NOBODY) {
-            None
-        } else {
-            self.chosen()
-        }
-    }
-
-    /// The arm that was decided for.
-    pub(crate) fn chosen(&self) -> Option<usize> {
-        self.arm().filter(|&arm| arm != Choice::NOBODY)
     }
 }

@@ -2,18 +2,15 @@
 
 use core::cell::Cell;
 
-use super::seat::Seat;
+use super::seat::{Seat, Seated};
 use crate::sync::channel::exchange::{Access, Exchange, RECEIVERS, SENDERS, Slot, Unsent};
 use crate::sync::channel::late::{Reserve, reserve};
 use crate::sync::channel::{SendError, Sender};
-use crate::sync::select::{Arm, ChannelArm, Lend, Look, Operation};
-use crate::sync::waiters::{Choice, Left, Wakes};
+use crate::sync::select::{Arm, Lend, Look, Operation};
 
 /// Sends to a channel.
 pub struct SendArm<'a, T> {
     seat: Seat<'a, T>,
-    /// It reserves nothing.
-    watches: bool,
     /// What it was told when it was chosen.
     reserve: Cell<Option<Reserve>>,
 }
@@ -21,22 +18,9 @@ pub struct SendArm<'a, T> {
 impl<'a, T> SendArm<'a, T> {
     pub(crate) fn new(sender: &'a Sender<T>, watches: bool) -> SendArm<'a, T> {
         SendArm {
-            seat: Seat::new(sender.exchange()),
-            watches,
+            seat: Seat::new(sender.exchange(), watches),
             reserve: Cell::new(None),
         }
-    }
-
-    fn look_in(&self, access: &mut Access<'_, T>) -> Look {
-        if self.watches {
-            return Look::if_ready(is_ready(access));
-        }
-        let reserve = reserve(access);
-        if reserve == Reserve::Full {
-            return Look::Wait;
-        }
-        self.reserve.set(Some(reserve));
-        Look::Done
     }
 }
 
@@ -53,73 +37,41 @@ pub(crate) fn send_as<T>(
     .map_err(|(Unsent::Disconnected(message) | Unsent::Full(message))| SendError(message))
 }
 
-fn is_ready<T>(access: &Access<'_, T>) -> bool {
-    let state = &access.state;
-    state.receivers_gone
-        || state.has_room()
-        || state.capacity == 0 && access.any(RECEIVERS, |slot| !matches!(slot, Slot::Watch))
-}
+impl<T> Seated for SendArm<'_, T> {
+    type Message = T;
+    const QUEUE: usize = SENDERS;
+    const PAYLOAD: Slot<T> = Slot::Late;
 
-impl<T> ChannelArm for SendArm<'_, T> {
-    fn address(&self) -> usize {
-        self.seat.exchange().guarded.address()
+    fn seat(&self) -> &Seat<'_, T> {
+        &self.seat
     }
 
-    fn lock(&self) {
-        self.seat.exchange().guarded.lock();
+    fn is_ready(access: &Access<'_, T>) -> bool {
+        let state = &access.state;
+        state.receivers_gone
+            || state.has_room()
+            || state.capacity == 0 && access.any(RECEIVERS, |slot| !matches!(slot, Slot::Watch))
     }
 
-    unsafe fn unlock(&self) {
-        // SAFETY: the caller's promise.
-        unsafe { self.seat.exchange().guarded.unlock() };
-    }
-
-    unsafe fn look(&self) -> Look {
-        let exchange = self.seat.exchange();
-        exchange.guarded.with(|access| self.look_in(access))
-    }
-
-    unsafe fn look_locked(&self, wakes: &mut Wakes) -> Look {
-        // SAFETY: the caller's promise.
-        let mut access = unsafe { self.seat.access(wakes) };
-        self.look_in(&mut access)
-    }
-
-    unsafe fn link(&self, wakes: &mut Wakes, choice: &Choice, number: usize) {
-        let payload = if self.watches {
-            Slot::Watch
-        } else {
-            Slot::Late
-        };
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut access = self.seat.access(wakes);
-            self.seat
-                .link(&mut access, SENDERS, payload, Some((choice, number)));
+    unsafe fn attempt(&self, access: &mut Access<'_, T>) -> Look {
+        let reserve = reserve(access);
+        if reserve == Reserve::Full {
+            return Look::Wait;
         }
+        self.reserve.set(Some(reserve));
+        Look::Done
     }
 
-    fn is_woken(&self) -> bool {
-        self.seat.is_woken()
-    }
-
-    fn leave(&self) -> Left {
-        self.seat.leave()
-    }
-
-    fn settle(&self) -> bool {
-        let reserve = match self.seat.take() {
+    fn accept(&self, given: Option<Slot<T>>) -> bool {
+        self.reserve.set(Some(match given {
             Some(Slot::Reserved) => Reserve::Reserved,
             _ => Reserve::Disconnected,
-        };
-        if !self.watches {
-            self.reserve.set(Some(reserve));
-        }
+        }));
         true
     }
 
-    fn refuse(&self) {
-        if let Some(Slot::Reserved) = self.seat.take() {
+    fn decline(&self, given: Slot<T>) {
+        if let Slot::Reserved = given {
             self.seat.exchange().release();
         }
     }

@@ -41,6 +41,16 @@ impl<T> Receiver<T> {
     }
 
     /// Another receiver of the channel: of the messages that are sent from now on, not of those that this one has not received yet.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::broadcast;
+    ///
+    /// let (sender, first) = broadcast(16);
+    /// sender.send(1).unwrap();
+    /// let second = first.resubscribe();
+    /// assert_eq!((first.len(), second.len()), (1, 0));
+    /// ```
     #[must_use]
     pub fn resubscribe(&self) -> Receiver<T> {
         Receiver::subscribed(&self.shared)
@@ -136,6 +146,9 @@ impl<T: Clone> Receiver<T> {
     ///
     /// # Errors
     /// As [`recv`](Receiver::recv), and if no message came in time.
+    ///
+    /// # Panics
+    /// As [`recv`](Receiver::recv).
     ///
     /// # Examples
     /// ```

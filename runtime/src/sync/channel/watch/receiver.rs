@@ -36,6 +36,9 @@ impl<T> Receiver<T> {
     /// A blocking call: it waits while the value is changed, and unwinds if the coroutine is cancelled, or a
     /// [`timeout`](crate::timeout) around it elapses.
     ///
+    /// # Panics
+    /// Inside [`no_park`](crate::no_park), if it would have to wait.
+    ///
     /// # Examples
     /// ```
     /// use withy_runtime::sync::channel::watch;
@@ -52,6 +55,9 @@ impl<T> Receiver<T> {
     /// [`borrow`](Receiver::borrow) after which the value counts as seen.
     ///
     /// # Cancellation
+    /// As [`borrow`](Receiver::borrow).
+    ///
+    /// # Panics
     /// As [`borrow`](Receiver::borrow).
     ///
     /// # Examples
@@ -103,6 +109,19 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// If there was no change in time, or it has seen the last value and no sender is left.
+    ///
+    /// # Panics
+    /// As [`changed`](Receiver::changed).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use withy_runtime::sync::channel::{RecvTimeoutError, watch};
+    ///
+    /// let (_sender, mut receiver) = watch(1);
+    /// let changed = receiver.changed_timeout(Duration::from_millis(2));
+    /// assert_eq!(changed, Err(RecvTimeoutError::Timeout));
+    /// ```
     pub fn changed_timeout(&mut self, timeout: Duration) -> Result<(), RecvTimeoutError> {
         let Receiver { shared, seen } = self;
         wait_for_change(shared, seen, time::moment().after(timeout)).map_err(|unchanged| {
@@ -117,6 +136,18 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// If it has seen the last, and no sender is left.
+    ///
+    /// # Examples
+    /// ```
+    /// use withy_runtime::sync::channel::{RecvError, watch};
+    ///
+    /// let (sender, mut receiver) = watch(1);
+    /// sender.send(2).unwrap();
+    /// drop(sender);
+    /// assert_eq!(receiver.has_changed(), Ok(true));
+    /// receiver.borrow_and_update();
+    /// assert_eq!(receiver.has_changed(), Err(RecvError));
+    /// ```
     pub fn has_changed(&self) -> Result<bool, RecvError> {
         self.shared.guarded.with(|access| {
             let changed = access.state.version != self.seen;
