@@ -267,6 +267,19 @@ mod tests {
     }
 
     #[test]
+    fn a_freed_descriptor_ends_the_pause() {
+        let relief = Relief::default();
+        let mut troubles = troubles(&relief, Duration::MAX);
+        relief.descriptor_freed();
+        assert!(!relief.watch().wait_timeout(Duration::ZERO));
+        let _ = troubles.remedy(Trouble::NoDescriptors, &error(libc::EMFILE));
+        let watching = relief.watch();
+        relief.descriptor_freed();
+        assert!(watching.wait_timeout(Duration::ZERO));
+        assert!(!relief.watch().wait_timeout(Duration::ZERO));
+    }
+
+    #[test]
     fn errors_are_told_apart() {
         let of = |number| Trouble::of(&error(number));
         assert_eq!(of(libc::ENFILE), Trouble::NoDescriptors);
