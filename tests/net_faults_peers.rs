@@ -42,8 +42,8 @@ fn a_reset_ends_its_connection_only() {
             other.write_all(b"e").unwrap();
             ask(other);
         }
-        let mut failed = 0;
-        for order in [b"w", b"e", b""] as [&[u8]; 3] {
+        let orders: [&[u8]; 3] = [b"w", b"e", b""];
+        for (before, order) in orders.into_iter().enumerate() {
             let mut client = serving.connect();
             client.write_all(order).unwrap();
             if order == b"w" {
@@ -52,8 +52,7 @@ fn a_reset_ends_its_connection_only() {
                 ask(&client);
             }
             reset(client);
-            failed += 1;
-            serving.until(|now| now.failed == failed);
+            serving.until(|now| now.failed == before as u64 + 1);
             others.iter().for_each(ask);
         }
         drop(others);

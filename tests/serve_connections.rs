@@ -6,12 +6,13 @@ mod support;
 use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rig::serving::{Serving, ask, assert_is_whole, echo, read_to_end};
 use rig::{text_of, until};
+use support::sockets::reset;
 use support::{Callers, Case, LIMIT, matrix, within};
 use withy::CancelToken;
 use withy::net::{Server, TcpListener, TcpStream};
@@ -173,6 +174,56 @@ fn errors_and_timeouts_are_counted_apart() {
         assert_eq!(summary.finished, 3, "{summary:?}");
         assert_eq!(summary.timed_out, 4, "{summary:?}");
         assert_eq!(summary.failed, 3, "{summary:?}");
+    });
+}
+
+/// Promise 39. A connection that is always ready, for it reads as fast as its handler can write, starves nobody.
+#[test]
+fn a_greedy_connection_starves_nobody() {
+    matrix(LIMIT, "a greedy neighbour", |case| {
+        let serving = Serving::start(
+            case,
+            |server| server,
+            |mut stream: TcpStream, _| {
+                let mut order = [0; 1];
+                stream.read_exact(&mut order)?;
+                if order[0] == b'm' {
+                    return echo(stream);
+                }
+                loop {
+                    stream.write_all(&[7; 16 << 10])?;
+                }
+            },
+        );
+        let (taken, enough) = (
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let greedy = std::thread::spawn({
+            let (mut client, taken, enough) = (serving.connect(), taken.clone(), enough.clone());
+            move || {
+                client.write_all(b"g").unwrap();
+                let mut buf = vec![0; 64 << 10];
+                while !enough.load(Ordering::SeqCst) {
+                    taken.fetch_add(client.read(&mut buf).unwrap(), Ordering::SeqCst);
+                }
+                // With an end in order, and its window full, the kernel would let the server wait for a minute.
+                reset(client);
+            }
+        });
+        until(|| taken.load(Ordering::SeqCst) > 1 << 20);
+        let mut modest = serving.connect();
+        modest.write_all(b"m").unwrap();
+        for _ in 0..100 {
+            ask(&modest);
+        }
+        let before = taken.load(Ordering::SeqCst);
+        until(|| taken.load(Ordering::SeqCst) > before);
+        enough.store(true, Ordering::SeqCst);
+        greedy.join().unwrap();
+        drop(modest);
+        let summary = serving.close();
+        assert_eq!((summary.finished, summary.failed), (1, 1), "{summary:?}");
     });
 }
 

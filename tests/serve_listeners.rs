@@ -3,11 +3,12 @@
 mod rig;
 mod support;
 
+use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rig::serving::{Serving, ask, assert_is_whole, echo, read_to_end};
@@ -160,6 +161,42 @@ fn no_herd_is_woken_by_a_connection() {
             assert_eq!(serving.close().accepted, CLIENTS as u64);
         });
     }
+}
+
+/// Promise 7. Several loops may accept from clones of one listener: each connection is served, and by one of them.
+#[test]
+fn loops_that_share_a_listener_get_each_connection_once() {
+    const CLIENTS: usize = 60;
+    matrix(LIMIT, "clones of a listener", |case| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let listeners: Vec<_> = (0..4).map(|_| listener.try_clone().unwrap()).collect();
+        drop(listener);
+        let peers = Arc::new(Mutex::new(HashSet::new()));
+        let seen = peers.clone();
+        let close = CancelToken::new();
+        let server = Server::new().until(&close);
+        let counters = server.counters();
+        let serving = case.spawn(move || {
+            server.serve_each(listeners, |stream, peer| {
+                assert!(seen.lock().unwrap().insert(peer), "{peer} was served twice");
+                echo(stream)
+            })
+        });
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| StdStream::connect(address).unwrap())
+            .collect();
+        clients.iter().for_each(ask);
+        let connected: HashSet<_> = clients
+            .iter()
+            .map(|client| client.local_addr().unwrap())
+            .collect();
+        assert_eq!(*peers.lock().unwrap(), connected);
+        drop(clients);
+        until(|| counters.read().finished == CLIENTS as u64);
+        close.cancel();
+        assert_is_whole(serving.join().unwrap());
+    });
 }
 
 /// A listener that fails for good ends the server, with its error, once the connections have been drained.

@@ -105,6 +105,18 @@ pub(crate) fn ask(mut client: &StdStream) {
     assert_eq!(&answer, b"there?");
 }
 
+/// Whether somebody listens on this IPv4 address and port, without connecting to it.
+pub(crate) fn is_listening(address: SocketAddr) -> bool {
+    const LISTEN: &str = "0A";
+    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("/proc is mounted");
+    let port = format!(":{:04X}", address.port());
+    table.lines().any(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let local = fields.next().unwrap_or_default();
+        local.ends_with(&port) && fields.nth(1) == Some(LISTEN)
+    })
+}
+
 /// Waits for the end of what the server sends; an end by reset is one, too.
 pub(crate) fn read_to_end(mut client: &StdStream) -> Vec<u8> {
     let mut rest = Vec::new();
