@@ -190,7 +190,11 @@ fn an_error_that_never_passes_does_not_spin() {
     within(LIMIT, "an error for ever", || {
         for error in [libc::EPERM, libc::EMFILE, libc::ENOMEM] {
             let case = Case::new(2, false, Callers::Coroutines);
-            let serving = Serving::start(&case, |server| server, |stream, _| echo(stream));
+            let serving = Serving::start(
+                &case,
+                |server| server.patience(Duration::MAX),
+                |stream, _| echo(stream),
+            );
             fault::fail_accept(error, usize::MAX);
             let began = Instant::now();
             let client = serving.connect();
@@ -208,7 +212,14 @@ fn an_error_that_never_passes_does_not_spin() {
             ask(&client);
             drop(client);
             serving.until(|now| now.finished == 1);
-            serving.close();
+            // And the end reaches it in the middle of a pause.
+            fault::fail_accept(error, usize::MAX);
+            let waiting = serving.connect();
+            serving.until(|now| now.accept_errors > failures);
+            let summary = serving.close();
+            assert_eq!(summary.finished + summary.shed, summary.accepted);
+            assert_eq!(read_to_end(&waiting), b"");
+            fault::fail_accept(0, 0);
         }
     });
 }

@@ -8,9 +8,9 @@ use withy_runtime::{Builder, Scope, timeout};
 
 use super::connection::{Arrival, Guest};
 use super::exhaustion::{Remedy, Trouble, Troubles};
+use super::hall::Hall;
 use super::listener::Listener;
 use super::outcome::Outcome;
-use super::server::Hall;
 
 /// The most connections that are turned away between two pauses (law 8).
 const SHED_MAX: usize = 256;

@@ -8,8 +8,8 @@ use withy_runtime::is_interruption;
 use withy_runtime::sync::Permit;
 
 use super::counters::{Counters, End};
+use super::hall::Hall;
 use super::outcome::Outcome;
-use super::server::Hall;
 
 /// A connection that was taken from the kernel. It is counted when it comes and when it goes, however it goes; no
 /// handler has seen it.

@@ -1,6 +1,6 @@
 //! Serving: a coroutine for each connection, and what an accept loop owes its users beside that.
 //!
-//! `server.rs` has the [`Server`] and the order of its end, `acceptor.rs` the loop of one listener, `exhaustion.rs` what it
+//! `server.rs` has the [`Server`] and its settings, `hall.rs` a run of it and the order of its end, `acceptor.rs` the loop of one listener, `exhaustion.rs` what it
 //! does when the system has no more, `connection.rs` one connection's life; `listener.rs` is what can be served.
 //!
 //! # Who is woken by a connection
@@ -23,6 +23,7 @@ mod acceptor;
 mod connection;
 mod counters;
 mod exhaustion;
+mod hall;
 mod listener;
 mod outcome;
 mod per_worker;

@@ -1,19 +1,16 @@
-//! The server: its settings, and the order in which it ends.
+//! The server, as users see it: its settings, and the ways to start it.
 
 use std::any::Any;
 use std::fmt::{self, Debug};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use withy_runtime::sync::{Permit, Semaphore};
-use withy_runtime::{Builder, CancelToken, Scope, scope};
+use withy_runtime::sync::Semaphore;
+use withy_runtime::{CancelToken, scope};
 
-use super::acceptor::Acceptor;
-use super::connection::discard;
 use super::counters::{Counters, Summary};
-use super::exhaustion::Relief;
+use super::hall::Hall;
 use super::listener::Listener;
 use super::outcome::Outcome;
 
@@ -137,8 +134,8 @@ pub(super) struct Settings {
     pub(super) idle: Option<Duration>,
     pub(super) patience: Duration,
     pub(super) stack_size: Option<usize>,
-    drain: Duration,
-    on_panic: Option<Arc<PanicHook>>,
+    pub(super) drain: Duration,
+    pub(super) on_panic: Option<Arc<PanicHook>>,
 }
 
 impl Server {
@@ -375,13 +372,16 @@ impl Server {
                 "got no listeners, expected one at least",
             ));
         }
-        let hall = Hall::new(self);
+        let Server {
+            settings,
+            counters,
+            close,
+            cut,
+        } = self;
+        let hall = Hall::new(settings, counters, &close, cut);
         let handler = &handler;
         withy_runtime::run(|| scope(|connections| hall.open(listeners, handler, connections)))?;
-        match hall.failure.into_inner() {
-            Some(error) => Err(error),
-            None => Ok(hall.counters.read()),
-        }
+        hall.close_down()
     }
 }
 
@@ -401,135 +401,4 @@ impl Debug for Server {
             .field("counters", &self.counters)
             .finish_non_exhaustive()
     }
-}
-
-/// What the accept loops and connections of one `serve` share.
-pub(super) struct Hall {
-    pub(super) settings: Settings,
-    pub(super) counters: Counters,
-    pub(super) relief: Relief,
-    /// Ends the connections.
-    pub(super) cut: CancelToken,
-    /// Ends the accept loops; of its own, so that one that fails can end the others.
-    close: CancelToken,
-    /// One for each connection that is served; nobody has got one when all have ended.
-    places: Semaphore,
-    /// Of the first listener that has failed.
-    failure: OnceLock<io::Error>,
-}
-
-impl Hall {
-    fn new(server: Server) -> Hall {
-        Hall {
-            relief: Relief::default(),
-            cut: server.cut,
-            close: server.close.child(),
-            places: Semaphore::new(server.settings.connections_max),
-            failure: OnceLock::new(),
-            settings: server.settings,
-            counters: server.counters,
-        }
-    }
-
-    /// Serves, from the first connection to the last, which ends with the scope at the latest.
-    fn open<'scope, 'env, L, H, O>(
-        &'env self,
-        listeners: Vec<L>,
-        handler: &'env H,
-        connections: &'scope Scope<'scope, 'env>,
-    ) -> io::Result<()>
-    where
-        L: Listener,
-        L::Connection: 'env,
-        L::Peer: 'env,
-        H: Fn(L::Connection, L::Peer) -> O + Sync,
-        O: Outcome,
-    {
-        // If this unwinds, so do the loops first, and then the connections: each scope cancels its own.
-        scope(|loops| -> io::Result<()> {
-            let workers = withy_runtime::workers()?;
-            let several = listeners.len() > 1;
-            for (number, listener) in listeners.into_iter().enumerate() {
-                let acceptor = Acceptor {
-                    listener,
-                    handler,
-                    hall: self,
-                    connections,
-                };
-                let accepting = move || self.accept(&acceptor);
-                // A single one goes where there is room.
-                let builder = match several {
-                    true => Builder::new().worker(number % workers),
-                    false => Builder::new(),
-                };
-                builder.spawn_scoped(loops, accepting)?;
-            }
-            Ok(())
-        })?;
-        // The listeners are closed.
-        self.drain();
-        Ok(())
-    }
-
-    /// The life of an accept loop. With it goes the listener.
-    fn accept<'scope, 'env, L, H, O>(&self, acceptor: &Acceptor<'scope, 'env, L, H>)
-    where
-        L: Listener,
-        L::Connection: 'env,
-        L::Peer: 'env,
-        H: Fn(L::Connection, L::Peer) -> O + Sync,
-        O: Outcome,
-    {
-        let accepting = || self.cut.run(|| acceptor.run());
-        if let Ok(Ok(error)) = self.close.run(accepting) {
-            let _ = self.failure.set(error);
-            self.close.cancel();
-        }
-    }
-
-    /// Waits for the end of all connections, and cuts off those that do not end in time.
-    fn drain(&self) {
-        let all = self.settings.connections_max;
-        let limit = self.settings.drain;
-        let drained = self
-            .cut
-            .run(|| self.places.acquire_many_timeout(all, limit).is_ok());
-        if drained.ok() != Some(true) {
-            self.cut.cancel();
-        }
-    }
-
-    /// Waits for a place for one connection.
-    pub(super) fn place(&self) -> Permit<'_> {
-        self.places
-            .acquire()
-            .expect("nobody closes the semaphore of the places")
-    }
-
-    /// A handler has panicked.
-    pub(super) fn report_panic(&self, peer: &dyn Debug, payload: Box<dyn Any + Send>) {
-        match &self.settings.on_panic {
-            Some(hook) => {
-                if let Err(another) = catch_unwind(AssertUnwindSafe(|| hook(peer, &*payload))) {
-                    log::error!(target: "withy::net", "the hook for panics has panicked itself");
-                    discard(another);
-                }
-            }
-            None => log::error!(
-                target: "withy::net",
-                "the handler of the connection of {peer:?} panicked: {}",
-                text_of(&*payload)
-            ),
-        }
-        discard(payload);
-    }
-}
-
-/// The text of a panic.
-fn text_of(payload: &(dyn Any + Send)) -> &str {
-    payload
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| payload.downcast_ref::<&str>().copied())
-        .unwrap_or("a payload that is no text")
 }
