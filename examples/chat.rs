@@ -31,6 +31,7 @@ use socket2::SockRef;
 use withy::CancelToken;
 use withy::net::{Server, Summary, TcpListener, TcpStream};
 use withy::signal::{Signal, Signals};
+use withy::sync::Mutex;
 use withy::sync::channel::broadcast;
 
 use room::{Line, Room, Seat};
@@ -46,6 +47,9 @@ const NAME_TIMEOUT: Duration = Duration::from_secs(60);
 
 const GUESTS_MAX: usize = 5_000;
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Where a guest's two coroutines write, one at a time.
+type Output<'a> = Mutex<&'a TcpStream>;
 
 /// A chat room over TCP
 #[derive(Parser)]
@@ -130,13 +134,14 @@ fn attend(room: &Room, stream: &TcpStream, close: &CancelToken) -> io::Result<()
     let Some((seat, lines)) = seat? else {
         return Ok(());
     };
+    let output = Mutex::new(stream);
     withy::scope(|s| {
         let telling = s.spawn(|| {
-            let told = tell(stream, lines, &leaving);
+            let told = tell(&output, lines, &leaving);
             leaving.cancel();
             told
         });
-        let heard = hear(room, &seat, stream, &mut input, &leaving);
+        let heard = hear(room, &seat, &output, &mut input, &leaving);
         leaving.cancel();
         let told = telling
             .join()
@@ -171,7 +176,7 @@ fn be_named<'a>(
 fn hear(
     room: &Room,
     seat: &Seat<'_>,
-    mut stream: &TcpStream,
+    output: &Output<'_>,
     input: &mut impl BufRead,
     leaving: &CancelToken,
 ) -> io::Result<()> {
@@ -180,7 +185,7 @@ fn hear(
         match line?.as_deref() {
             None | Some("/quit") => break,
             Some("") => {}
-            Some("/who") => stream.write_all(format!("* here: {}\n", room.names()).as_bytes())?,
+            Some("/who") => write_line(output, &format!("* here: {}\n", room.names()))?,
             Some(text) => seat.say(text),
         }
     }
@@ -189,24 +194,30 @@ fn hear(
 
 /// Tells the guest what is said, and what is left of it when it leaves.
 fn tell(
-    mut stream: &TcpStream,
+    output: &Output<'_>,
     mut lines: broadcast::Receiver<Line>,
     leaving: &CancelToken,
 ) -> io::Result<()> {
     loop {
         match leaving.run(|| lines.recv()) {
-            Ok(Ok(line)) => stream.write_all(line.as_bytes())?,
+            Ok(Ok(line)) => write_line(output, &line)?,
             Ok(Err(broadcast::RecvError::Lagged(missed))) => {
                 let notice = format!("* you read too slowly and missed {missed} lines: good-bye\n");
-                return stream.write_all(notice.as_bytes());
+                return write_line(output, &notice);
             }
             Ok(Err(broadcast::RecvError::Disconnected)) | Err(_) => break,
         }
     }
     while let Ok(line) = lines.try_recv() {
-        stream.write_all(line.as_bytes())?;
+        write_line(output, &line)?;
     }
     Ok(())
+}
+
+/// Writes a line whole, for two may want to at the same time.
+fn write_line(output: &Output<'_>, line: &str) -> io::Result<()> {
+    let mut stream = output.lock().expect("nobody panics while it writes");
+    stream.write_all(line.as_bytes())
 }
 
 /// The next line without its end, and without what terminals might obey; `None` at the end of the stream.
