@@ -4,7 +4,7 @@ mod rig;
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpStream as StdStream;
+use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use withy::net::TcpStream;
 
 const LIMIT: Duration = Duration::from_secs(240);
 const CYCLES: u64 = 10_000;
+const WARM_UP: u64 = 1_000;
 /// Clients at a time.
 const THREADS: u64 = 4;
 
@@ -44,7 +45,7 @@ impl Usage {
 }
 
 /// A connection, and its end by a reset at one of five stages. How many answers it has got.
-fn abuse(address: std::net::SocketAddr, cycle: u64) {
+fn abuse(address: SocketAddr, cycle: u64) {
     let mut client = StdStream::connect(address).expect("the server listens");
     match cycle % 5 {
         0 => {}
@@ -66,6 +67,19 @@ fn abuse(address: std::net::SocketAddr, cycle: u64) {
         }
     }
     reset(client);
+}
+
+/// So many cycles by several clients at a time.
+fn abuse_in_threads(address: SocketAddr, cycles: u64) {
+    let abusers: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let mut cycles = (thread..cycles).step_by(THREADS as usize);
+            std::thread::spawn(move || cycles.by_ref().for_each(|cycle| abuse(address, cycle)))
+        })
+        .collect();
+    abusers
+        .into_iter()
+        .for_each(|abuser| abuser.join().unwrap());
 }
 
 /// Promise 49. 10,000 connections that are reset: descriptors, registrations, mappings, memory and coroutines are back
@@ -96,16 +110,10 @@ fn ten_thousand_connections_and_resets_leave_nothing_behind() {
                 until(|| epoll_instances().iter().map(Vec::len).sum::<usize>() <= 3);
                 Usage::now()
             };
-            (0..500).for_each(|cycle| abuse(serving.address, cycle));
+            // In as many threads, for the C library keeps their stacks and arenas.
+            abuse_in_threads(serving.address, WARM_UP);
             let before = at_rest();
-            let address = serving.address;
-            let abusers: Vec<_> = (0..THREADS)
-                .map(|thread| {
-                    let mut cycles = (thread..CYCLES).step_by(THREADS as usize);
-                    std::thread::spawn(move || cycles.by_ref().for_each(|n| abuse(address, n)))
-                })
-                .collect();
-            abusers.into_iter().for_each(|one| one.join().unwrap());
+            abuse_in_threads(serving.address, CYCLES);
             // What the kernel has queued is taken, too: the last one in comes out last.
             ask(&serving.connect());
             let after = at_rest();
@@ -123,7 +131,7 @@ fn ten_thousand_connections_and_resets_leave_nothing_behind() {
                 "{before:?}, {after:?}"
             );
             let summary = serving.close();
-            assert_eq!(summary.accepted, 500 + CYCLES + 1, "{summary:?}");
+            assert_eq!(summary.accepted, WARM_UP + CYCLES + 1, "{summary:?}");
             assert_eq!(
                 (
                     summary.cut,
