@@ -13,6 +13,10 @@
 //! | `options.rs` | addresses, modes, timeouts and options that every socket type shares |
 //! | `tcp/` | [`TcpStream`], [`TcpListener`] and what makes a connection |
 //! | `duplex.rs` | [`duplex`]: a stream pair in memory |
+//! | `io/` | [pipes](io::pipe) and the standard streams of children |
+//! | `pollable.rs` | [`Pollable`]: any descriptor that can be waited for |
+//! | `process.rs` | waiting for a child |
+//! | `limits.rs`, `mode.rs` | timeouts, deadlines and `O_NONBLOCK`, for both of these |
 //! | `resolve.rs` | names to addresses, off the workers |
 //! | `signal.rs` | waiting for signals |
 //! | `interop/` | conversions from and to std and descriptors; the only place with `unsafe` |
@@ -30,7 +34,12 @@ compile_error!("withy-net builds on epoll and runs on Linux only");
 
 mod duplex;
 mod interop;
+pub mod io;
+mod limits;
+mod mode;
 mod options;
+mod pollable;
+pub mod process;
 mod resolve;
 pub mod signal;
 mod socket;
@@ -42,4 +51,5 @@ pub use std::net::{
 };
 
 pub use duplex::{Duplex, duplex};
+pub use pollable::Pollable;
 pub use tcp::{Incoming, TcpListener, TcpStream};
