@@ -35,7 +35,10 @@ pub(crate) struct Call {
 pub(crate) fn rows() -> Vec<Row> {
     let files = FILES.iter().map(|name| like("blocking", name));
     let waits = waits().into_iter().chain(super::sync_rows::waits());
-    waits.chain(files).collect()
+    waits
+        .chain(super::descriptor_rows::waits())
+        .chain(files)
+        .collect()
 }
 
 /// One line each.
