@@ -10,19 +10,24 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `socket.rs` | the one way bytes move: system call first, park where that would block |
+//! | `adopt.rs` | taking descriptors over from std, and giving them away |
+//! | `listen.rs` | what listeners of all families share |
 //! | `options.rs` | addresses, modes, timeouts and options that every socket type shares |
 //! | `tcp/` | [`TcpStream`], [`TcpListener`] and what makes a connection |
+//! | `shell.rs` | what every socket type says in the same words |
+//! | `udp/` | [`UdpSocket`] |
+//! | `unix/` | [`UnixStream`], [`UnixListener`], [`UnixDatagram`]: sockets of this machine |
 //! | `duplex.rs` | [`duplex`]: a stream pair in memory |
 //! | `io/` | [pipes](io::pipe) and the standard streams of children |
 //! | `pollable.rs` | [`Pollable`]: any descriptor that can be waited for |
 //! | `process.rs` | waiting for a child |
-//! | `limits.rs`, `mode.rs` | timeouts, deadlines and `O_NONBLOCK`, for both of these |
+//! | `limits.rs` | timeouts and deadlines of these |
 //! | `resolve.rs` | names to addresses, off the workers |
 //! | `signal.rs` | waiting for signals |
 //! | `interop/` | conversions from and to std and descriptors; the only place with `unsafe` |
 //!
 //! # Waiting
-//! Streams pass `MSG_DONTWAIT` to each call, so `O_NONBLOCK` of their descriptor stays what the user made it.
+//! Streams and datagrams pass `MSG_DONTWAIT` to each call, so `O_NONBLOCK` of their descriptor stays what the user made it.
 //! `accept(2)` has no such flag: a listener's descriptor is always `O_NONBLOCK` while withy owns it.
 //!
 //! # Logging
@@ -32,18 +37,22 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("withy-net builds on epoll and runs on Linux only");
 
+mod adopt;
 mod duplex;
 mod interop;
 pub mod io;
 mod limits;
-mod mode;
+mod listen;
 mod options;
 mod pollable;
 pub mod process;
 mod resolve;
+mod shell;
 pub mod signal;
 mod socket;
 mod tcp;
+mod udp;
+pub mod unix;
 
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
@@ -53,3 +62,5 @@ pub use std::net::{
 pub use duplex::{Duplex, duplex};
 pub use pollable::Pollable;
 pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use udp::UdpSocket;
+pub use unix::{UnixDatagram, UnixListener, UnixStream};

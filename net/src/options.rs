@@ -54,7 +54,7 @@ impl Socket {
 pub(crate) fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
     addr.as_socket().ok_or_else(|| {
         let text = format!(
-            "got a socket address of family {}, expected an IPv4 or IPv6 one; was the descriptor that of a TCP socket?",
+            "got a socket address of family {}, expected an IPv4 or IPv6 one; was the descriptor that of an internet socket?",
             addr.family()
         );
         io::Error::new(io::ErrorKind::InvalidInput, text)

@@ -18,10 +18,10 @@ use std::panic::RefUnwindSafe;
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
+use socket2::SockRef;
 use withy_runtime::poll::{AsRegistration, Direction, Registration};
 
 use crate::limits::{read_limits, write_limits};
-use crate::mode::{restore_nonblocking, set_nonblocking};
 
 /// Something with a descriptor (a timerfd, an inotify or tun device, a serial line, a C library's connection), so that
 /// waiting for it parks the coroutine.
@@ -95,7 +95,8 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         if self.made_nonblocking {
-            restore_nonblocking(self.registration.fd(), false);
+            // It worked in the other direction, and if it fails nothing is left to be done.
+            let _ = SockRef::from(&self.registration.fd()).set_nonblocking(false);
         }
     }
 }
@@ -125,7 +126,13 @@ impl<T: AsFd> Pollable<T> {
     pub fn new(io: T) -> io::Result<Pollable<T>> {
         let mut pollable = Pollable::new_nonblocking(io)?;
         let watched = &mut pollable.watched;
-        watched.made_nonblocking = !set_nonblocking(watched.registration.fd(), true)?;
+        // O_NONBLOCK is a flag of any descriptor, though socket2 speaks of sockets.
+        let fd = watched.registration.fd();
+        let mode = SockRef::from(&fd);
+        if !mode.nonblocking()? {
+            mode.set_nonblocking(true)?;
+            watched.made_nonblocking = true;
+        }
         Ok(pollable)
     }
 

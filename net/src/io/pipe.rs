@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
 
@@ -15,7 +15,6 @@ use withy_runtime::poll::{AsRegistration, Direction, Registration};
 
 use crate::interop;
 use crate::limits::{read_limits, write_limits};
-use crate::mode::{restore_nonblocking, set_nonblocking};
 use crate::socket::Socket;
 
 /// Creates a pipe: what is written to the one end is read from the other.
@@ -46,10 +45,10 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     Ok((
         PipeReader {
-            socket: Socket::new(reader),
+            socket: Socket::with_boundaries(reader),
         },
         PipeWriter {
-            socket: Socket::new(writer),
+            socket: Socket::with_boundaries(writer),
         },
     ))
 }
@@ -229,22 +228,15 @@ impl PipeWriter {
     }
 }
 
-/// Takes an end over; one that is non-blocking already stays so for its user. fcntl(2) cannot fail on an open descriptor.
+/// Takes an end over. As a listener's, its descriptor has to be `O_NONBLOCK`, and whoever had it so already has calls that do
+/// not wait.
 fn adopt(fd: OwnedFd) -> Socket {
-    let was = set_nonblocking(fd.as_fd(), true).unwrap_or(false);
-    let socket = Socket::new(fd);
-    socket.registration().set_nonblocking(was);
-    socket
+    Socket::with_boundaries(fd).adopted_listener()
 }
 
 /// Gives an end away in its user's mode; clones that live need it non-blocking.
-fn release(socket: Socket) -> OwnedFd {
-    let nonblocking = socket.registration().is_nonblocking();
-    let (fd, sole) = socket.into_fd();
-    if sole {
-        restore_nonblocking(&fd, nonblocking);
-    }
-    fd
+fn release(end: Socket) -> OwnedFd {
+    end.release_listener()
 }
 
 /// The one way bytes move through a pipe, in either direction.
