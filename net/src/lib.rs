@@ -18,6 +18,7 @@
 //! | `udp/` | [`UdpSocket`] |
 //! | `unix/` | [`UnixStream`], [`UnixListener`], [`UnixDatagram`]: sockets of this machine |
 //! | `duplex.rs` | [`duplex`]: a stream pair in memory |
+//! | `heartbeat.rs`, `reconnect.rs` | [`Heartbeat`], [`Backoff`] and [`reconnect`](reconnect()): for long-lived connections |
 //! | `io/` | [pipes](io::pipe) and the standard streams of children |
 //! | `pollable.rs` | [`Pollable`]: any descriptor that can be waited for |
 //! | `process.rs` | waiting for a child |
@@ -39,6 +40,7 @@ compile_error!("withy-net builds on epoll and runs on Linux only");
 
 mod adopt;
 mod duplex;
+mod heartbeat;
 mod interop;
 pub mod io;
 mod limits;
@@ -46,6 +48,7 @@ mod listen;
 mod options;
 mod pollable;
 pub mod process;
+mod reconnect;
 mod resolve;
 mod shell;
 pub mod signal;
@@ -60,7 +63,9 @@ pub use std::net::{
 };
 
 pub use duplex::{Duplex, duplex};
+pub use heartbeat::{Due, Heartbeat};
 pub use pollable::Pollable;
+pub use reconnect::{Backoff, Jitter, reconnect};
 pub use tcp::{Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixListener, UnixStream};

@@ -1,4 +1,4 @@
-//! Rows of what waits for descriptors that are no sockets: `Pollable`, pipes, children.
+//! Rows of what waits for descriptors that are no sockets (`Pollable`, pipes, children), and of what keeps connections.
 
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use withy::io::{PipeReader, PipeWriter};
-use withy::net::Pollable;
+use withy::net::{Backoff, Heartbeat, Jitter, Pollable, reconnect};
 
-use crate::rows::{Call, Row, row};
+use crate::rows::{AGES, Call, Row, forever, row};
 
 /// One line each.
 #[rustfmt::skip]
@@ -31,6 +31,8 @@ pub(crate) fn waits() -> Vec<Row> {
         row("net::io::PipeWriter::write", || write_to_pipe(|ours| ours.write(&[7; 4096]))),
         row("net::io::PipeWriter::write_vectored", || write_to_pipe(|ours| ours.write_vectored(&[IoSlice::new(&[7; 4096])]))),
         row("net::process::wait", wait_for_child),
+        row("net::Heartbeat::watch", || forever(|| drop(Heartbeat::new(AGES, AGES).watch(|| Ok(()))))),
+        row("net::reconnect", || forever(|| drop(reconnect(&mut Backoff::new(AGES, AGES).jitter(Jitter::None), || Err::<(), _>(std::io::ErrorKind::Other.into()))))),
     ]
 }
 
