@@ -142,9 +142,12 @@ fn a_silent_server_is_found_out(client: &Arc<Client>, relay: &Relay) -> Outcome 
         let client = Arc::clone(client);
         move || client.call(b"is anybody there", PATIENCE)
     });
-    while silent() == before {
-        withy::sleep(Duration::from_millis(5));
-    }
+    withy::timeout(PATIENCE, || {
+        while silent() == before {
+            withy::sleep(Duration::from_millis(5));
+        }
+    })
+    .map_err(|_| "nobody misses the beats")?;
     relay.swallow(false);
     let answer = call.join().expect("a caller does not panic")?;
     check(**answer == *b"IS ANYBODY THERE", || {

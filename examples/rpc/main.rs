@@ -39,7 +39,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 use client::Client;
 use connection::Pulse;
 use server::Server;
@@ -49,11 +49,12 @@ use withy::net::TcpListener;
 #[derive(Parser)]
 #[command(
     name = "rpc",
-    after_help = "Exit codes: 0 done or Ctrl-C, 1 failed, 2 wrong usage"
+    after_help = "Exit codes: 0 done or Ctrl-C, 1 failed, 2 wrong usage",
+    group = ArgGroup::new("role").required(true)
 )]
 struct Options {
     /// Serve at this address
-    #[arg(long, value_name = "ADDR", required_unless_present_any = ["to", "demo"])]
+    #[arg(long, value_name = "ADDR", group = "role")]
     listen: Option<SocketAddr>,
 
     /// Call the server at this address
@@ -66,7 +67,7 @@ struct Options {
     to: Option<SocketAddr>,
 
     /// What to call it with: one call for each, all at once
-    #[arg(value_name = "TEXT")]
+    #[arg(value_name = "TEXT", requires = "to")]
     texts: Vec<String>,
 
     /// How long a call may take, in seconds
@@ -74,7 +75,7 @@ struct Options {
     deadline: Duration,
 
     /// Run server, clients and a relay that breaks their connections, check every answer and end
-    #[arg(long, conflicts_with_all = ["listen", "to", "texts"])]
+    #[arg(long, group = "role")]
     demo: bool,
 
     #[command(flatten)]
