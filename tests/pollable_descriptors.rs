@@ -223,6 +223,34 @@ fn a_full_eventfd_holds_its_writer_up() {
     });
 }
 
+/// Promise 8. What a short read leaves behind is read without a further event, by all ways of reading.
+#[test]
+fn what_a_short_read_leaves_is_not_stranded() {
+    matrix(LIMIT, "short reads", |case| {
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        let mut ours = Pollable::new(ours).unwrap();
+        let fd = watched(&ours);
+        let reader = case.spawn(move || {
+            let mut all = Vec::new();
+            let mut byte = [0];
+            for _ in 0..3 {
+                ours.read_with(|mut ours| ours.read(&mut byte)).unwrap();
+                all.push(byte[0]);
+                ours.read_with_mut(|ours| ours.read(&mut byte)).unwrap();
+                all.push(byte[0]);
+                ours.read_exact(&mut byte).unwrap();
+                all.push(byte[0]);
+                (&ours).read_exact(&mut byte).unwrap();
+                all.push(byte[0]);
+            }
+            all
+        });
+        reader.until_waiting(fd);
+        peer.write_all(b"abcdefghijkl").unwrap();
+        assert_eq!(reader.join(), b"abcdefghijkl");
+    });
+}
+
 /// The waits for readiness tell what *is*: bytes that came before, bytes that others left, and room.
 #[test]
 fn waiting_for_readiness_sees_what_came_before() {

@@ -50,11 +50,11 @@ use withy::net::TcpListener;
 #[command(
     name = "rpc",
     after_help = "Exit codes: 0 done or Ctrl-C, 1 failed, 2 wrong usage",
-    group = ArgGroup::new("role").required(true)
+    group = ArgGroup::new("role").required(true).args(["listen", "to", "demo"])
 )]
 struct Options {
     /// Serve at this address
-    #[arg(long, value_name = "ADDR", group = "role")]
+    #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
 
     /// Call the server at this address
@@ -75,7 +75,7 @@ struct Options {
     deadline: Duration,
 
     /// Run server, clients and a relay that breaks their connections, check every answer and end
-    #[arg(long, group = "role")]
+    #[arg(long)]
     demo: bool,
 
     #[command(flatten)]
