@@ -15,7 +15,7 @@
 mod support;
 
 use std::fmt::Debug;
-use std::io::{ErrorKind, Read, Result, Write};
+use std::io::{Read, Result, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
@@ -274,9 +274,8 @@ both! { (std::os::unix::net), (withy::net::unix),
         note(&client.read(&mut buf).map_err(|error| error.kind()));
         note(&client.flush());
         let _next = UnixStream::connect_addr(&addr).unwrap();
-        for stream in &listener {
+        for stream in (&listener).into_iter().take(1) {
             note(&stream.is_ok());
-            break;
         }
         listener.set_nonblocking(true).unwrap();
         note(&listener.accept().map(drop).map_err(|error| error.kind()));
@@ -345,14 +344,10 @@ both! { (std::os::unix::net), (withy::net::unix),
     }
 }
 
-/// Promise 19. What std's own test suite would miss: the names that are withy's, at both places.
+/// Promise 19. The names that do not clash are in `net`, too.
 #[test]
 fn the_types_are_reachable_from_net_too() {
     let same: withy::net::UnixStream = withy::net::unix::UnixStream::pair().unwrap().0;
-    assert_eq!(
-        std::io::Error::from(ErrorKind::Other).kind(),
-        ErrorKind::Other
-    );
     let _: (
         Option<withy::net::UnixListener>,
         Option<withy::net::unix::UnixListener>,

@@ -244,7 +244,7 @@ fn descriptors_beyond_the_limit_of_the_process_are_closed_and_reported() {
             .as_raw_fd()
             .max(theirs.as_raw_fd())
             .max(file.as_raw_fd()) as u64;
-        theirs.send(b"x", &vec![file.as_fd(); 20]).unwrap();
+        theirs.send(b"x", &[file.as_fd(); 20]).unwrap();
         let before = set_limit(libc::RLIMIT_NOFILE, highest + 1 + 5);
         let received = ours.recv(&mut [0; 4], 20);
         set_limit(libc::RLIMIT_NOFILE, before);
@@ -273,7 +273,39 @@ fn no_control_data_of_the_peers_leaks_a_descriptor() {
         return;
     }
     let file = null();
-    let fd = file.as_raw_fd().to_ne_bytes();
+    let controls = controls(file.as_raw_fd());
+    let mut accepted = 0;
+    for control in &controls {
+        for asked in [0, 1, 2, 10] {
+            let (ours, theirs) = UnixDatagram::pair().unwrap();
+            let leaks = leaked(|| {
+                let bytes = [std::io::IoSlice::new(b"x")];
+                let message = MsgHdr::new().with_buffers(&bytes).with_control(control);
+                if SockRef::from(&theirs).sendmsg(&message, 0).is_ok() {
+                    accepted += 1;
+                    let received = ours.recv_with_fds(&mut [0; 4], asked).unwrap();
+                    assert_eq!(received.bytes, 1);
+                    assert!(received.fds.len() <= asked);
+                    assert!(
+                        received
+                            .fds
+                            .iter()
+                            .all(|fd| is_close_on_exec(fd.as_raw_fd()))
+                    );
+                }
+            });
+            assert_eq!(leaks, 0, "{control:?}");
+        }
+    }
+    assert!(
+        accepted >= 4 * 4,
+        "the kernel refused what it should take: {accepted}"
+    );
+}
+
+/// Control data as a peer may send it, well made and not.
+fn controls(fd: RawFd) -> Vec<Vec<u8>> {
+    let fd = fd.to_ne_bytes();
     let part = |length: usize, level: i32, kind: i32, data: &[u8]| {
         let mut part = [
             &length.to_ne_bytes()[..],
@@ -303,7 +335,7 @@ fn no_control_data_of_the_peers_leaks_a_descriptor() {
         .concat();
         part(28, libc::SOL_SOCKET, libc::SCM_CREDENTIALS, &data)
     };
-    let controls = [
+    vec![
         rights(1, 0),
         [rights(1, 0), rights(3, 0)].concat(),
         [rights(2, 0), credentials.clone(), rights(1, 0)].concat(),
@@ -314,34 +346,7 @@ fn no_control_data_of_the_peers_leaks_a_descriptor() {
         part(20, libc::SOL_TCP, libc::SCM_RIGHTS, &fd),
         part(7, libc::SOL_SOCKET, libc::SCM_RIGHTS, &fd),
         part(usize::MAX, libc::SOL_SOCKET, libc::SCM_RIGHTS, &fd),
-    ];
-    let mut accepted = 0;
-    for control in &controls {
-        for asked in [0, 1, 2, 10] {
-            let (ours, theirs) = UnixDatagram::pair().unwrap();
-            let leaks = leaked(|| {
-                let bytes = [std::io::IoSlice::new(b"x")];
-                let message = MsgHdr::new().with_buffers(&bytes).with_control(control);
-                if SockRef::from(&theirs).sendmsg(&message, 0).is_ok() {
-                    accepted += 1;
-                    let received = ours.recv_with_fds(&mut [0; 4], asked).unwrap();
-                    assert_eq!(received.bytes, 1);
-                    assert!(received.fds.len() <= asked);
-                    assert!(
-                        received
-                            .fds
-                            .iter()
-                            .all(|fd| is_close_on_exec(fd.as_raw_fd()))
-                    );
-                }
-            });
-            assert_eq!(leaks, 0, "{control:?}");
-        }
-    }
-    assert!(
-        accepted >= 4 * 4,
-        "the kernel refused what it should take: {accepted}"
-    );
+    ]
 }
 
 fn ids() -> (u32, u32) {

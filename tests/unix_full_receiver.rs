@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use support::sockets::kind;
-use support::{Callers, LIMIT, matrix, within};
+use support::{LIMIT, matrix, within};
 use withy::Cancelled;
 use withy::net::{UnixDatagram, UnixListener, UnixStream};
 
@@ -324,6 +324,5 @@ fn a_connect_to_a_full_backlog_ends_with_the_listener() {
         let connect = case.spawn(move || kind(&UnixStream::connect_addr(&addr)));
         drop(listener);
         assert_eq!(connect.join(), Some(ErrorKind::ConnectionRefused));
-        let _ = Callers::Mixed;
     });
 }

@@ -332,7 +332,7 @@ fn a_datagram_of_a_sender_with_the_longest_path_arrives() {
     );
     let sender = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::DGRAM, None).unwrap();
     // Without a NUL, which socket2 would not do.
-    let mut name: libc::sockaddr_un = unsafe_zeroed();
+    let mut name: libc::sockaddr_un = empty_name();
     name.sun_family = libc::AF_UNIX as _;
     for (to, byte) in name.sun_path.iter_mut().zip(path.bytes()) {
         *to = byte as _;
@@ -356,7 +356,7 @@ fn a_datagram_of_a_sender_with_the_longest_path_arrives() {
     assert_eq!(len, 5);
 }
 
-fn unsafe_zeroed() -> libc::sockaddr_un {
+fn empty_name() -> libc::sockaddr_un {
     // SAFETY: numbers may all be zero.
     unsafe { std::mem::zeroed() }
 }
