@@ -263,6 +263,57 @@ fn a_send_to_that_waits_does_not_hold_its_worker() {
     });
 }
 
+/// Promise 39. One that always finds room lets them run, too.
+#[test]
+fn a_send_to_that_finds_room_does_not_hold_its_worker() {
+    within(LIMIT, "a neighbour of a busy sender", || {
+        let runtime = support::runtime(1, false);
+        let (receiver, addr) = receiver();
+        let sender = UnixDatagram::unbound().unwrap();
+        let over = Arc::new(AtomicUsize::new(0));
+        let goes_on = over.clone();
+        let busy = runtime.spawn(move || {
+            while goes_on.load(Ordering::SeqCst) == 0 {
+                sender.send_to_addr(b"0", &addr).unwrap();
+                // std's: no call of the runtime's.
+                receiver.recv(&mut [0; 4]).unwrap();
+            }
+        });
+        let neighbour = runtime.spawn(move || over.store(1, Ordering::SeqCst));
+        neighbour.join().unwrap();
+        busy.join().unwrap();
+    });
+}
+
+/// Promise 53. A send_to in a destructor, while its coroutine unwinds from a cancellation, does not wait.
+#[test]
+fn a_send_to_does_not_wait_while_its_caller_unwinds() {
+    struct Farewell(UnixDatagram, withy::net::unix::SocketAddr, Arc<AtomicUsize>);
+    impl Drop for Farewell {
+        fn drop(&mut self) {
+            let sent = self.0.send_to_addr(b"bye", &self.1);
+            if kind(&sent) == Some(ErrorKind::TimedOut) {
+                self.2.store(1, Ordering::SeqCst);
+            }
+        }
+    }
+    within(LIMIT, "a send_to in a destructor", || {
+        let runtime = support::runtime(1, false);
+        let (_receiver, addr) = receiver();
+        let sender = UnixDatagram::unbound().unwrap();
+        fill(&sender, Some(&addr));
+        let refused = Arc::new(AtomicUsize::new(0));
+        let farewell = Farewell(sender, addr, refused.clone());
+        let waits = runtime.spawn(move || {
+            let _farewell = farewell;
+            withy::park();
+        });
+        waits.cancel();
+        assert!(waits.join().unwrap_err().is::<Cancelled>());
+        assert_eq!(refused.load(Ordering::SeqCst), 1);
+    });
+}
+
 /// A listener whose backlog has no room.
 fn full_listener() -> (
     std::os::unix::net::UnixListener,
