@@ -14,7 +14,7 @@
 //! | `listen.rs` | what listeners of all families share |
 //! | `options.rs` | addresses, modes, timeouts and options that every socket type shares |
 //! | `tcp/` | [`TcpStream`], [`TcpListener`] and what makes a connection |
-//! | `shell.rs` | what every socket type says in the same words |
+//! | `shell/` | what every socket type says in the same words |
 //! | `udp/` | [`UdpSocket`] |
 //! | `unix/` | [`UnixStream`], [`UnixListener`], [`UnixDatagram`]: sockets of this machine |
 //! | `duplex.rs` | [`duplex`]: a stream pair in memory |
