@@ -14,6 +14,8 @@ mod rows;
 mod sources;
 #[path = "blocking_calls_table/sync_rows.rs"]
 mod sync_rows;
+#[path = "blocking_calls_table/udp_unix_rows.rs"]
+mod udp_unix_rows;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,6 +1,6 @@
 //! Blocking-style sockets on coroutines: the types of [`std::net`], made so that a call that has to wait parks the
 //! calling coroutine and not its worker thread. Users reach this crate as `withy::net`,
-//! and its [`signal`] as `withy::signal`.
+//! and its [`io`], [`process`] and [`signal`] as `withy::io`, `withy::process` and `withy::signal`.
 //!
 //! Porting a program is changing `use std::net::…` to `use withy::net::…`. Names, signatures, error kinds and `Debug`
 //! output are std's; where behaviour differs, the method says so. Plain threads may use these types too, and may
@@ -14,7 +14,7 @@
 //! | `listen.rs` | what listeners of all families share |
 //! | `options.rs` | addresses, modes, timeouts and options that every socket type shares |
 //! | `tcp/` | [`TcpStream`], [`TcpListener`] and what makes a connection |
-//! | `shell.rs` | what every socket type says in the same words |
+//! | `shell/` | what every socket type says in the same words |
 //! | `udp/` | [`UdpSocket`] |
 //! | `unix/` | [`UnixStream`], [`UnixListener`], [`UnixDatagram`]: sockets of this machine |
 //! | `duplex.rs` | [`duplex`]: a stream pair in memory |
@@ -22,14 +22,14 @@
 //! | `io/` | [pipes](io::pipe) and the standard streams of children |
 //! | `pollable.rs` | [`Pollable`]: any descriptor that can be waited for |
 //! | `process.rs` | waiting for a child |
-//! | `limits.rs` | timeouts and deadlines of these |
 //! | `resolve.rs` | names to addresses, off the workers |
 //! | `signal.rs` | waiting for signals |
 //! | `interop/` | conversions from and to std and descriptors; the only place with `unsafe` |
 //!
 //! # Waiting
 //! Streams and datagrams pass `MSG_DONTWAIT` to each call, so `O_NONBLOCK` of their descriptor stays what the user made it.
-//! `accept(2)` has no such flag: a listener's descriptor is always `O_NONBLOCK` while withy owns it.
+//! `accept(2)`, `read(2)` and `write(2)` have no such flag: descriptors of listeners, pipes and a [`Pollable`]'s are always
+//! `O_NONBLOCK` while withy owns them.
 //!
 //! # Logging
 //! Target `withy::net`, level trace: names that are looked up, connections that died before they were accepted.
@@ -43,7 +43,6 @@ mod duplex;
 mod heartbeat;
 mod interop;
 pub mod io;
-mod limits;
 mod listen;
 mod options;
 mod pollable;

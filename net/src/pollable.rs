@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use socket2::SockRef;
 use withy_runtime::poll::{AsRegistration, Direction, Registration};
 
-use crate::limits::{read_limits, write_limits};
+use crate::shell::{read_limits, write_limits};
 
 /// Something with a descriptor (a timerfd, an inotify or tun device, a serial line, a C library's connection), so that
 /// waiting for it parks the coroutine.

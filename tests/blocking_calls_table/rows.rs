@@ -35,10 +35,9 @@ pub(crate) struct Call {
 pub(crate) fn rows() -> Vec<Row> {
     let files = FILES.iter().map(|name| like("blocking", name));
     let waits = waits().into_iter().chain(super::sync_rows::waits());
-    waits
-        .chain(super::descriptor_rows::waits())
-        .chain(files)
-        .collect()
+    let waits = waits.chain(super::descriptor_rows::waits());
+    let waits = waits.chain(super::udp_unix_rows::waits());
+    waits.chain(files).collect()
 }
 
 /// One line each.
@@ -143,7 +142,7 @@ fn in_coroutines(row: Row) -> Row {
 }
 
 /// For a function that waits by calling another one, which has a row of its own.
-fn like(other: &'static str, name: &'static str) -> Row {
+pub(crate) fn like(other: &'static str, name: &'static str) -> Row {
     Row {
         like: Some(other),
         ..row(name, || forever(|| ()))

@@ -158,3 +158,6 @@ fn credentials(data: &[u8]) -> Option<libc::ucred> {
         gid: fields.next()?,
     })
 }
+
+#[cfg(test)]
+mod tests;

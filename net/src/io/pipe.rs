@@ -14,7 +14,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use withy_runtime::poll::{AsRegistration, Direction, Registration};
 
 use crate::interop;
-use crate::limits::{read_limits, write_limits};
+use crate::shell::{read_limits, write_limits};
 use crate::socket::Socket;
 
 /// Creates a pipe: what is written to the one end is read from the other.

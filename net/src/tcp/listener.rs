@@ -287,37 +287,6 @@ impl TcpListener {
         self.socket.handle().take_error()
     }
 
-    /// Moves this listener into or out of non-blocking mode, in which an accept that would wait fails with
-    /// `WouldBlock`.
-    ///
-    /// # Errors
-    ///
-    /// None today; the signature is std's.
-    ///
-    /// # Differences from std
-    ///
-    /// Blocking mode never blocks the worker, so this is only for code that wants to look and go on. The descriptor
-    /// itself is `O_NONBLOCK` in both modes.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use std::io::ErrorKind;
-    /// use withy::net::TcpListener;
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// listener.set_nonblocking(true)?;
-    /// assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.socket.registration().set_nonblocking(nonblocking);
-        Ok(())
-    }
-
     fn adopt(fd: OwnedFd) -> TcpListener {
         TcpListener {
             socket: Socket::new(fd).adopted_listener(),

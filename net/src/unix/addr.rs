@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
@@ -63,7 +63,8 @@ impl Socket {
     /// As std's: the descriptor, and the addresses as far as they are known.
     pub(super) fn print(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct(name);
-        out.field("fd", &self.as_fd().as_raw_fd());
+        let fd = self.as_fd().as_raw_fd();
+        out.field("fd", &FileDesc(OwnedFd { fd }));
         if let Ok(addr) = self.local_name() {
             out.field("local", &addr);
         }
@@ -72,4 +73,15 @@ impl Socket {
         }
         out.finish()
     }
+}
+
+/// What std prints for a descriptor here, where it prints the bare number for sockets of the internet.
+#[derive(Debug)]
+#[expect(dead_code, reason = "it is printed")]
+struct FileDesc(OwnedFd);
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "it is printed")]
+struct OwnedFd {
+    fd: RawFd,
 }

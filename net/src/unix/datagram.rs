@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket as NewSocket, Type};
 
 use super::addr;
 use crate::interop;
-use crate::shell::{limits, shell};
+use crate::shell::{handle, limits};
 use crate::socket::Socket;
 
 /// Datagrams within this machine: [`std::os::unix::net::UnixDatagram`] whose calls park the coroutine where std's block
@@ -55,7 +55,7 @@ limits!(
     read: "socket.recv(&mut [0; 8])"
 );
 
-shell!(UnixDatagram, new: "let socket = UnixDatagram::unbound()?;");
+handle!(UnixDatagram, new: "let socket = UnixDatagram::unbound()?;");
 
 impl UnixDatagram {
     /// A socket bound to `path`, where nothing may be yet. An empty path lets the system choose an abstract name.

@@ -3,17 +3,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket as NewSocket, Type};
-use withy_runtime::poll::Direction;
 
 use super::addr;
 use super::incoming::Incoming;
 use super::stream::UnixStream;
 use crate::interop;
 use crate::listen::BACKLOG;
-use crate::shell::shell;
+use crate::shell::{accept_limits, handle};
 use crate::socket::Socket;
 
 /// A server socket within this machine: [`std::os::unix::net::UnixListener`] whose `accept` parks the coroutine where
@@ -56,7 +54,9 @@ pub struct UnixListener {
 
 interop::convert_descriptors!(UnixListener, std::os::unix::net::UnixListener);
 
-shell!(UnixListener, new: "let socket = UnixListener::bind(\"\")?;");
+accept_limits!(UnixListener, new: "let listener = UnixListener::bind(\"\")?;");
+
+handle!(UnixListener, new: "let socket = UnixListener::bind(\"\")?;");
 
 impl UnixListener {
     /// A listener bound to `path`, where nothing may be yet. An empty path lets the system choose an abstract name.
@@ -183,140 +183,6 @@ impl UnixListener {
     /// ```
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self }
-    }
-
-    /// Moves this listener into or out of non-blocking mode, in which an accept that would wait fails with
-    /// `WouldBlock`.
-    ///
-    /// # Errors
-    ///
-    /// None today; the signature is std's.
-    ///
-    /// # Differences from std
-    ///
-    /// Blocking mode never blocks the worker, so this is only for code that wants to look and go on. The descriptor
-    /// itself is `O_NONBLOCK` in both modes.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use std::io::ErrorKind;
-    /// use withy::net::UnixListener;
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = UnixListener::bind("")?;
-    /// listener.set_nonblocking(true)?;
-    /// assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.socket.registration().set_nonblocking(nonblocking);
-        Ok(())
-    }
-
-    /// Limits how long each [`accept`](Self::accept) waits for a connection, through every clone; `None` removes the
-    /// limit. Those that wait now are bound by it too, counted from now.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if it is zero. Accepts that time out fail with `WouldBlock`, as reads do.
-    ///
-    /// # Differences from std
-    ///
-    /// std has no such method. This is what `SO_RCVTIMEO` is to accept(2).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use std::io::ErrorKind;
-    /// use std::time::Duration;
-    /// use withy::net::UnixListener;
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = UnixListener::bind("")?;
-    /// listener.set_accept_timeout(Some(Duration::from_millis(10)))?;
-    /// assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn set_accept_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.socket.set_timeout(Direction::Read, timeout)
-    }
-
-    /// Sets the point in time after which no [`accept`](Self::accept) waits: those that are blocked now, and all later
-    /// ones, through every clone. `None` removes it. A connection that is in the backlog is accepted past it too.
-    ///
-    /// # Errors
-    ///
-    /// None today. Accepts past the deadline fail with `TimedOut`.
-    ///
-    /// # Differences from std
-    ///
-    /// std has no such method.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use std::io::ErrorKind;
-    /// use std::time::Instant;
-    /// use withy::net::UnixListener;
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = UnixListener::bind("")?;
-    /// listener.set_accept_deadline(Some(Instant::now()))?;
-    /// assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::TimedOut);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn set_accept_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.socket.set_deadline(Direction::Read, deadline);
-        Ok(())
-    }
-
-    /// The limit that [`set_accept_timeout`](Self::set_accept_timeout) set.
-    ///
-    /// # Errors
-    ///
-    /// None today.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use withy::net::UnixListener;
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// assert_eq!(UnixListener::bind("")?.accept_timeout()?, None);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn accept_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.socket.timeout(Direction::Read))
-    }
-
-    /// The deadline that [`set_accept_deadline`](Self::set_accept_deadline) set.
-    ///
-    /// # Errors
-    ///
-    /// None today.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use withy::net::UnixListener;
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// assert_eq!(UnixListener::bind("")?.accept_deadline()?, None);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn accept_deadline(&self) -> io::Result<Option<Instant>> {
-        Ok(self.socket.deadline(Direction::Read))
     }
 
     fn adopt(fd: OwnedFd) -> UnixListener {

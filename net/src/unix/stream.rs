@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket as NewSocket, Type};
 
 use super::addr;
 use crate::interop;
-use crate::shell::{limits, shell};
+use crate::shell::{handle, limits};
 use crate::socket::{Socket, stream_io};
 
 /// A connection within this machine: [`std::os::unix::net::UnixStream`] whose calls park the coroutine where std's
@@ -59,7 +59,7 @@ limits!(
     read: "socket.peek(&mut [0; 8])"
 );
 
-shell!(UnixStream, new: "let (socket, _peer) = UnixStream::pair()?;");
+handle!(UnixStream, new: "let (socket, _peer) = UnixStream::pair()?;");
 
 impl UnixStream {
     /// Connects to the listener that is bound to `path`.

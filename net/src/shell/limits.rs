@@ -1,7 +1,4 @@
-//! What every socket type says in the same words: limits, modes, clones, and what makes it one of withy's.
-//!
-//! A type is a struct with a field `socket`. Its examples need an expression for a new one, and one for a read that
-//! has to wait.
+//! How long reads and writes wait.
 
 /// Implements timeouts, deadlines and the blocking mode for `$socket`.
 macro_rules! limits {
@@ -131,10 +128,13 @@ macro_rules! limits {
             /// Sets the point in time after which no read waits: the one that is blocked now, and all later ones, through
             /// every clone, until the deadline is changed. `None` removes it.
             ///
-            /// Where a [timeout](Self::set_read_timeout) limits each wait anew, a deadline limits all of them together. With
-            /// both, the earlier one decides. A change takes effect on reads that are blocked already. Past the deadline a
-            /// read still makes one attempt, so what has arrived is returned; what would have to wait fails at once, and
-            /// loses nothing.
+            /// Where a [timeout](Self::set_read_timeout) limits each wait anew, a deadline limits all of them together: a
+            /// whole request, however many reads it takes. With both, the earlier one decides. A change takes effect on
+            /// reads that are blocked already.
+            ///
+            /// Past the deadline a read still makes one attempt, so what has arrived is returned, and so is the end of a
+            /// stream; what would have to wait fails at once, and loses nothing. A peer that never pauses can thus keep a
+            /// loop of reads going: such a loop looks at the clock itself.
             ///
             /// # Errors
             ///
@@ -143,7 +143,7 @@ macro_rules! limits {
             ///
             /// # Differences from std
             ///
-            /// std has no such method.
+            /// std has no such method. It is Go's `SetReadDeadline`, but for the attempt that is made past the deadline.
             ///
             /// # Examples
             ///
@@ -171,7 +171,8 @@ macro_rules! limits {
 
             /// Sets the point in time after which no write waits for room.
             ///
-            /// What [`set_read_deadline`](Self::set_read_deadline) says holds here too.
+            /// What [`set_read_deadline`](Self::set_read_deadline) says holds here too: past the deadline, what there is room
+            /// for is still taken.
             ///
             /// # Errors
             ///
@@ -315,75 +316,3 @@ macro_rules! limits {
     };
 }
 pub(crate) use limits;
-
-/// Implements what clones and selects of `$socket` need, and its pending error.
-macro_rules! shell {
-    ($socket:ident, new: $new:literal) => {
-        impl $socket {
-            /// Another handle to the same socket.
-            ///
-            /// # Errors
-            ///
-            /// None today; the signature is std's.
-            ///
-            /// # Differences from std
-            ///
-            /// std duplicates the descriptor; here all clones share one, with its readiness and timeouts, and the last one
-            /// closes it. So a clone costs no descriptor, and `as_raw_fd` gives the same number for each. Conversions out of
-            /// withy duplicate while clones live.
-            ///
-            /// # Examples
-            ///
-            /// ```
-            /// # mod withy { pub use withy_net as net; }
-            /// use std::os::fd::AsRawFd;
-            #[doc = concat!("use withy::net::", stringify!($socket), ";")]
-            ///
-            /// # fn main() -> std::io::Result<()> {
-            #[doc = $new]
-            /// let clone = socket.try_clone()?;
-            /// assert_eq!(clone.as_raw_fd(), socket.as_raw_fd());
-            /// # Ok(())
-            /// # }
-            /// ```
-            pub fn try_clone(&self) -> std::io::Result<$socket> {
-                Ok($socket {
-                    socket: self.socket.share(),
-                })
-            }
-
-            /// Takes the pending error of this socket (`SO_ERROR`), leaving none.
-            ///
-            /// # Errors
-            ///
-            /// Those of getsockopt(2).
-            ///
-            /// # Examples
-            ///
-            /// ```
-            /// # mod withy { pub use withy_net as net; }
-            #[doc = concat!("use withy::net::", stringify!($socket), ";")]
-            ///
-            /// # fn main() -> std::io::Result<()> {
-            #[doc = $new]
-            /// assert!(socket.take_error()?.is_none());
-            /// # Ok(())
-            /// # }
-            /// ```
-            pub fn take_error(&self) -> std::io::Result<Option<std::io::Error>> {
-                self.socket.handle().take_error()
-            }
-        }
-
-        impl withy_runtime::poll::AsRegistration for $socket {
-            fn registration(&self) -> Option<&withy_runtime::poll::Registration> {
-                Some(self.socket.registration())
-            }
-        }
-
-        // As std's are: what a panic can leave half done is in the kernel, and there every call is whole.
-        impl std::panic::UnwindSafe for $socket {}
-        impl std::panic::RefUnwindSafe for $socket {}
-    };
-}
-pub(crate) use shell;

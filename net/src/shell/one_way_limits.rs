@@ -1,5 +1,5 @@
-//! The methods that limit how long calls wait, for types whose field `$source` has a `registration()`: the same words for all
-//! of them. `$example` makes the `it` of the examples.
+//! How long calls of one direction wait, for what is no socket, or has one direction alone: types whose field `$source` has a
+//! `registration()`. `$example` makes the `it` of the examples.
 
 /// Timeout and deadline of what reads.
 macro_rules! read_limits {
