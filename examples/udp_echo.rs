@@ -74,8 +74,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(server.join().expect("the server does not panic")?)
 }
 
-/// Sends every packet back to where it came from. A packet that cannot be sent is one that is lost, which UDP allows; so it
-/// does not end the server.
+/// Sends every packet back to where it came from. A packet that cannot be sent is one that is lost, which UDP allows;
+/// so it does not end the server.
 fn echo(socket: &UdpSocket) -> io::Result<()> {
     let mut packet = vec![0; PACKET_BYTES_MAX];
     loop {

@@ -81,7 +81,8 @@ fn a_silent_peer_is_gone_at_the_limit() {
     });
 }
 
-/// Half-open connections take what is written until they are full: a beat that is stuck does not hide that the peer is gone.
+/// Half-open connections take what is written until they are full: a beat that is stuck does not hide that the peer is
+/// gone.
 #[test]
 fn a_beat_that_is_stuck_ends_at_the_limit() {
     in_virtual_time("a beat without room", || {
@@ -218,8 +219,8 @@ fn odd_times_are_refused_or_never_come() {
     });
 }
 
-/// A real connection whose peer neither reads nor writes, with buffers that are full: reader and writer, both blocked, are
-/// told by way of the scope.
+/// A real connection whose peer neither reads nor writes, with buffers that are full: reader and writer, both blocked,
+/// are told by way of the scope.
 #[test]
 fn a_scope_ends_with_the_heartbeat_of_a_half_open_connection() {
     each_runtime("a half-open connection", |runtime, _| {

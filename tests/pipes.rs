@@ -60,7 +60,8 @@ fn after_the_last_writer_reads_give_what_is_left_and_then_zero() {
     });
 }
 
-/// Promise 2. Without a reader a write fails with `BrokenPipe`, every time, one that waits for room too; and nobody is killed.
+/// Promise 2. Without a reader a write fails with `BrokenPipe`, every time, one that waits for room too; and nobody is
+/// killed.
 #[test]
 fn without_a_reader_writes_fail_with_broken_pipe() {
     matrix(LIMIT, "a pipe without a reader", |case| {
@@ -148,8 +149,8 @@ fn a_ping_pong_over_pipes_loses_no_wake_up() {
     });
 }
 
-/// Promises 7 and 29. Several readers of one pipe, of which some are interrupted over and over: each byte goes to exactly
-/// one of them.
+/// Promises 7 and 29. Several readers of one pipe, of which some are interrupted over and over: each byte goes to
+/// exactly one of them.
 #[test]
 fn each_byte_goes_to_one_of_several_readers() {
     const BYTES: usize = 20_000;

@@ -311,8 +311,8 @@ fn a_call_is_made_again_only_for_a_reason() {
     });
 }
 
-/// Promises 19, 22 and 24. Limits are those of sockets: a timeout gives `WouldBlock`, a deadline `TimedOut`, never early; zero
-/// is refused.
+/// Promises 19, 22 and 24. Limits are those of sockets: a timeout gives `WouldBlock`, a deadline `TimedOut`, never
+/// early; zero is refused.
 #[test]
 fn limits_are_those_of_sockets() {
     matrix(LIMIT, "limits of a pollable", |case| {
@@ -394,8 +394,8 @@ impl AsFd for Fickle {
     }
 }
 
-/// Promise 10. A thing that closes its descriptor while it is registered harms nobody: whoever gets the number next keeps his
-/// registration and gets no event of it.
+/// Promise 10. A thing that closes its descriptor while it is registered harms nobody: whoever gets the number next
+/// keeps his registration and gets no event of it.
 #[test]
 fn a_thing_that_closes_its_descriptor_harms_no_neighbour() {
     within(LIMIT, "the successor of a closed descriptor", || {

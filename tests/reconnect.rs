@@ -141,8 +141,8 @@ fn attempts_are_counted_until_a_reset() {
     });
 }
 
-/// Item 7. The first attempt comes at once; a connection that was made is not one that has proved good, so without a reset the next
-/// attempt waits, longer each time.
+/// Item 7. The first attempt comes at once; a connection that was made is not one that has proved good, so without a
+/// reset the next attempt waits, longer each time.
 #[test]
 fn a_connection_that_breaks_at_once_is_not_made_in_a_hot_loop() {
     in_virtual_time("connections that break at once", || {

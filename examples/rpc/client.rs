@@ -211,8 +211,8 @@ impl Shared {
 }
 
 impl State {
-    /// Sends if there is a connection, and gives it up if that has no room: then its server does not read. What matters is said again
-    /// on the next.
+    /// Sends if there is a connection, and gives it up if that has no room: then its server does not read. What matters
+    /// is said again on the next.
     fn send(&mut self, kind: Kind, number: u64, payload: Buffer) {
         let frame = Frame {
             kind,

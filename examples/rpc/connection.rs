@@ -20,8 +20,8 @@ pub(crate) struct Pulse {
 /// How many frames may wait to be written. A caller that finds no room gives the connection up: its peer does not read.
 pub(crate) const OUTBOX_FRAMES_MAX: usize = 1024;
 
-/// Runs the connection until it fails, and gives the reason. What comes goes to `handle`, whose errors end it, too; what is
-/// sent into `outbox` is written, and the last sender's end is the connection's. `beat` sends a beat into it.
+/// Runs the connection until it fails, and gives the reason. What comes goes to `handle`, whose errors end it, too;
+/// what is sent into `outbox` is written, and the last sender's end is the connection's. `beat` sends a beat into it.
 pub(crate) fn run(
     stream: &TcpStream,
     pulse: Pulse,

@@ -1,5 +1,5 @@
-//! Client and server in one process, and a relay between them that breaks their connections. Everything that comes back is
-//! checked: each call has its own answer, once, and was worked on once.
+//! Client and server in one process, and a relay between them that breaks their connections. Everything that comes back
+//! is checked: each call has its own answer, once, and was worked on once.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -133,7 +133,8 @@ fn a_slow_call_ends_at_its_deadline(client: &Client) -> Outcome {
     Ok(())
 }
 
-/// The relay keeps its connections open and says nothing: only the missing beats tell. Then the call is made on another.
+/// The relay keeps its connections open and says nothing: only the missing beats tell. Then the call is made on
+/// another.
 fn a_silent_server_is_found_out(client: &Arc<Client>, relay: &Relay) -> Outcome {
     let silent = || client.counts().silent.load(Ordering::Relaxed);
     let before = silent();

@@ -19,8 +19,8 @@ const HEADER_BYTES: usize = 4 + 1 + 8;
 /// What a frame means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
-    /// The client's first, with the number of its session. The payload is numbers, too: that of the connection, and those of the
-    /// calls whose answers it still wants.
+    /// The client's first, with the number of its session. The payload is numbers, too: that of the connection, and
+    /// those of the calls whose answers it still wants.
     Hello = 1,
     Request = 2,
     Answer = 3,

@@ -1,10 +1,10 @@
 //! Remote calls over one long-lived connection that may break: each call is made once and answered once.
 //!
 //! `cargo run --release --example rpc -- --listen 127.0.0.1:7000` serves until Ctrl-C.
-//! `cargo run --release --example rpc -- --to 127.0.0.1:7000 hello` calls; the server answers in capitals, after a while if
-//! the text begins with a number of milliseconds.
-//! `cargo run --release --example rpc -- --demo` runs both with a relay between them that breaks their connections in two
-//! ways, and checks every answer.
+//! `cargo run --release --example rpc -- --to 127.0.0.1:7000 hello` calls; the server answers in
+//! capitals, after a while if the text begins with a number of milliseconds.
+//! `cargo run --release --example rpc -- --demo` runs both with a relay between them that breaks
+//! their connections in two ways, and checks every answer.
 //!
 //! | file | what it shows |
 //! | --- | --- |
@@ -17,10 +17,11 @@
 //!
 //! # Why there are acknowledgements
 //!
-//! That TCP has acknowledged an answer says that it is in the client's kernel, no more: when the connection breaks, neither side
-//! knows what the other has seen. So requests have numbers, the client repeats those without an answer on the next connection, the server keeps each
-//! answer until the *client* has acknowledged it, and answers a repeated request from there. (A server that is started anew has
-//! forgotten them: to survive that, answers have to be where the work's effects are, in a database for example.)
+//! That TCP has acknowledged an answer says that it is in the client's kernel, no more: when the connection breaks,
+//! neither side knows what the other has seen. So requests have numbers, the client repeats those without an answer on
+//! the next connection, the server keeps each answer until the *client* has acknowledged it, and answers a repeated
+//! request from there. (A server that is started anew has forgotten them: to survive that, answers have to be where the
+//! work's effects are, in a database for example.)
 
 #[path = "../cli/mod.rs"]
 mod cli;

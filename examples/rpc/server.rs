@@ -13,7 +13,8 @@ use crate::buffers::{Buffer, Buffers};
 use crate::connection::{self, OUTBOX_FRAMES_MAX, Pulse};
 use crate::frame::{Frame, Kind, invalid};
 
-/// Calls of one session that are being worked on, or whose answers are not acknowledged. A client that has more breaks the rules.
+/// Calls of one session that are being worked on, or whose answers are not acknowledged. A client that has more breaks
+/// the rules.
 pub(crate) const CALLS_MAX: usize = 256;
 
 /// Sessions that are remembered, and for how long after their last connection.
@@ -243,7 +244,8 @@ impl Attached {
         })
     }
 
-    /// The session's state, unless a later connection has taken over. What is still in this one's buffers is repeated there.
+    /// The session's state, unless a later connection has taken over. What is still in this one's buffers is repeated
+    /// there.
     fn state(&self) -> io::Result<withy::sync::MutexGuard<'_, State>> {
         let state = self.session.state.lock().unwrap();
         if state.connection == self.connection {

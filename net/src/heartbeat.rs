@@ -1,8 +1,9 @@
 //! Telling a peer that is gone from one that is silent.
 //!
-//! A connection whose peer has vanished without a word (power cut, network unplugged, a firewall that forgot it) stays open: nothing
-//! comes, and what is sent is kept and sent again for a quarter of an hour. TCP's keepalive finds out whether the peer's *kernel* is
-//! there; only an answer of the program says that the program is. So long-lived protocols send beats.
+//! A connection whose peer has vanished without a word (power cut, network unplugged, a firewall that forgot it) stays
+//! open: nothing comes, and what is sent is kept and sent again for a quarter of an hour. TCP's keepalive finds out
+//! whether the peer's *kernel* is there; only an answer of the program says that the program is. So long-lived
+//! protocols send beats.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,17 +13,19 @@ use withy_runtime::{now, sleep_until};
 
 /// Keeps the times of one connection's beats: when the next one is due, and when the peer counts as gone.
 ///
-/// A beat is whatever the protocol has for it: an empty frame, a ping. This type knows nothing of frames; it is told when
-/// something was [`sent`](Self::sent) and [`received`](Self::received) (each frame is as good as a beat), and knows two points in time:
+/// A beat is whatever the protocol has for it: an empty frame, a ping. This type knows nothing of frames; it is told
+/// when something was [`sent`](Self::sent) and [`received`](Self::received) (each frame is as good as a beat), and
+/// knows two points in time:
 ///
 /// * `interval` after the last thing was sent, a beat is due;
 /// * `limit` after the last thing was received, the peer is gone.
 ///
-/// There are two ways to use it. [`watch`](Self::watch) does all of it, in a coroutine beside those that read and write. Or a
-/// protocol that selects anyway adds an arm for [`next_due`](Self::next_due), and does what [`due`](Self::due) says.
+/// There are two ways to use it. [`watch`](Self::watch) does all of it, in a coroutine beside those that read and
+/// write. Or a protocol that selects anyway adds an arm for [`next_due`](Self::next_due), and does what
+/// [`due`](Self::due) says.
 ///
-/// It is shared by reference, between threads, too; noting a time is one atomic store. Both peers need one; the `limit` has
-/// to be longer than the other's `interval`, and better twice or three times as long, since beats may be late.
+/// It is shared by reference, between threads, too; noting a time is one atomic store. Both peers need one; the `limit`
+/// has to be longer than the other's `interval`, and better twice or three times as long, since beats may be late.
 ///
 /// In [virtual time](withy_runtime::RuntimeBuilder::virtual_time) beats are, too.
 ///
@@ -66,7 +69,8 @@ pub struct Heartbeat {
     limit: Duration,
     /// What the times below count from: the beginning.
     begun: Instant,
-    /// Nanoseconds since then. Relaxed: a time orders nothing, and one that is seen late only makes for a beat too many.
+    /// Nanoseconds since then. Relaxed: a time orders nothing, and one that is seen late only makes for a beat too
+    /// many.
     sent_ns: AtomicU64,
     received_ns: AtomicU64,
 }
@@ -150,20 +154,20 @@ impl Heartbeat {
 
     /// Sends beats by `beat` when they are due, until the peer is gone or a beat fails. It gives why it ended.
     ///
-    /// It runs in a coroutine of its own, and wakes once an interval or so, however busy the connection is. What ends it
-    /// is for the caller to pass on to those that read and write, which may be blocked: a
+    /// It runs in a coroutine of its own, and wakes once an interval or so, however busy the connection is. What ends
+    /// it is for the caller to pass on to those that read and write, which may be blocked: a
     /// [`try_scope`](withy_runtime::try_scope) around all of them, as below, or `shutdown` of the connection.
     ///
     /// # Errors
     ///
-    /// It returns the error: `TimedOut` if nothing was received for the limit, or if a beat is stuck when the peer counts as gone
-    /// (half-open connections take what is written until their buffers are full) and since an interval at least. Or
-    /// what `beat` gave.
+    /// It returns the error: `TimedOut` if nothing was received for the limit, or if a beat is stuck when the peer
+    /// counts as gone (half-open connections take what is written until their buffers are full) and since an interval
+    /// at least. Or what `beat` gave.
     ///
     /// # Cancellation
     ///
-    /// A blocking call: from a coroutine it may unwind, when that is cancelled or a timeout around it elapses. A beat that is
-    /// cut short, by that or by the limit, may have been sent in part: the connection is of no use then.
+    /// A blocking call: from a coroutine it may unwind, when that is cancelled or a timeout around it elapses. A beat
+    /// that is cut short, by that or by the limit, may have been sent in part: the connection is of no use then.
     ///
     /// # Panics
     ///
@@ -217,8 +221,8 @@ impl Heartbeat {
         }
     }
 
-    /// One beat. While it is stuck nobody looks at the clock, so it gets a limit: that of the peer's silence, but at least an
-    /// interval, so that a peer that is just about to be heard of is not cut off for a moment without room.
+    /// One beat. While it is stuck nobody looks at the clock, so it gets a limit: that of the peer's silence, but at
+    /// least an interval, so that a peer that is just about to be heard of is not cut off for a moment without room.
     fn send(&self, beat: &mut impl FnMut() -> io::Result<()>) -> io::Result<()> {
         let until = self.gone_at().max(after(now(), self.interval));
         within(until, beat).unwrap_or_else(|| Err(self.gone()))?;

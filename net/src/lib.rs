@@ -20,7 +20,7 @@
 //! | `duplex.rs` | [`duplex`]: a stream pair in memory |
 //! | `heartbeat.rs`, `reconnect.rs` | [`Heartbeat`], [`Backoff`] and [`reconnect`](reconnect()): for long-lived connections |
 //! | `io/` | [pipes](io::pipe) and the standard streams of children |
-//! | `pollable.rs` | [`Pollable`]: any descriptor that can be waited for |
+//! | `pollable/` | [`Pollable`]: any descriptor that can be waited for |
 //! | `process.rs` | waiting for a child |
 //! | `resolve.rs` | names to addresses, off the workers |
 //! | `signal.rs` | waiting for signals |

@@ -1,5 +1,5 @@
-//! Child processes: waiting for one parks the coroutine. What they write and read goes through [`withy::io`](crate::io)'s pipes, and
-//! they are started as ever, by [`std::process::Command`].
+//! Child processes: waiting for one parks the coroutine. What they write and read goes through
+//! [`withy::io`](crate::io)'s pipes, and they are started as ever, by [`std::process::Command`].
 
 use std::io;
 use std::process::{Child, ExitStatus};
@@ -8,23 +8,23 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use withy_runtime::poll::{Direction, Registration};
 
-/// Waits for a child to end: [`Child::wait`], but that a coroutine is parked meanwhile. It may be called again, and then gives
-/// the same status.
+/// Waits for a child to end: [`Child::wait`], but that a coroutine is parked meanwhile. It may be called again, and
+/// then gives the same status.
 ///
-/// As std's does, it closes the child's standard input first, if that is still in `child`, so that a child that reads to
-/// the end does not wait for us while we wait for it. Whoever pipes the child's output has to read it: a child whose pipe is full
-/// waits, too.
+/// As std's does, it closes the child's standard input first, if that is still in `child`, so that a child that reads
+/// to the end does not wait for us while we wait for it. Whoever pipes the child's output has to read it: a child whose
+/// pipe is full waits, too.
 ///
 /// # Errors
 ///
-/// Those of waitpid(2): `ECHILD` if somebody else has waited for it, as a handler of `SIGCHLD` that waits for any child.
-/// Those of pidfd_open(2): no descriptor left; it takes one while it waits.
+/// Those of waitpid(2): `ECHILD` if somebody else has waited for it, as a handler of `SIGCHLD` that waits for any
+/// child. Those of pidfd_open(2): no descriptor left; it takes one while it waits.
 ///
 /// # Cancellation
 ///
 /// A blocking call: from a coroutine it may unwind, when that is cancelled or a timeout around it elapses. The child
-/// goes on, and can be waited for again, or killed. (On Linux before 5.3, it waits on a thread of the blocking pool, and cannot be
-/// interrupted.)
+/// goes on, and can be waited for again, or killed. (On Linux before 5.3, it waits on a thread of the blocking pool,
+/// and cannot be interrupted.)
 ///
 /// # Examples
 ///

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use withy_runtime::sleep;
 
-/// How chance spreads the delays of a [`Backoff`], so that clients which failed together do not come back together. The names
-/// are those of the AWS architecture blog, "Exponential Backoff And Jitter".
+/// How chance spreads the delays of a [`Backoff`], so that clients which failed together do not come back together. The
+/// names are those of the AWS architecture blog, "Exponential Backoff And Jitter".
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Jitter {
@@ -24,7 +24,8 @@ pub enum Jitter {
 
 /// Delays between attempts: exponential, up to a cap, spread by chance.
 ///
-/// It is an endless iterator, unless [`attempts_max`](Self::attempts_max) ends it, and begins anew after [`reset`](Self::reset).
+/// It is an endless iterator, unless [`attempts_max`](Self::attempts_max) ends it, and begins anew after
+/// [`reset`](Self::reset).
 ///
 /// # Examples
 ///
@@ -55,8 +56,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Delays that begin at `base` and end at `cap`; if that is shorter, all are `cap`, and none for a cap of zero. A base of zero
-    /// is a nanosecond, from which doubling gets somewhere.
+    /// Delays that begin at `base` and end at `cap`; if that is shorter, all are `cap`, and none for a cap of zero. A
+    /// base of zero is a nanosecond, from which doubling gets somewhere.
     #[must_use]
     pub fn new(base: Duration, cap: Duration) -> Backoff {
         Backoff {
@@ -77,8 +78,8 @@ impl Backoff {
         Backoff { jitter, ..self }
     }
 
-    /// The number of attempts, from the beginning or a reset on: there is one delay fewer. Without a limit if this is not called;
-    /// zero is one.
+    /// The number of attempts, from the beginning or a reset on: there is one delay fewer. Without a limit if this is
+    /// not called; zero is one.
     ///
     /// # Examples
     ///
@@ -117,8 +118,8 @@ impl Backoff {
         Backoff { random, ..self }
     }
 
-    /// Begins anew: the next delay is reckoned from `base`, all attempts are left, and [`reconnect`] makes the first one at
-    /// once.
+    /// Begins anew: the next delay is reckoned from `base`, all attempts are left, and [`reconnect`] makes the first
+    /// one at once.
     pub fn reset(&mut self) {
         self.given = 0;
         self.last = Duration::ZERO;
@@ -173,11 +174,12 @@ impl FusedIterator for Backoff {}
 /// Calls `connect` until it succeeds, and sleeps between attempts for as long as `backoff` says.
 ///
 /// The first attempt comes at once. But if the same `backoff` has been used here before, and was not
-/// [reset](Backoff::reset) since, it comes after a delay: a server that accepts connections and closes them at once would be called
-/// in a hot loop otherwise. So reset it when a connection has proved good, by an answer for example, and not when it was made.
+/// [reset](Backoff::reset) since, it comes after a delay: a server that accepts connections and closes them at once
+/// would be called in a hot loop otherwise. So reset it when a connection has proved good, by an answer for example,
+/// and not when it was made.
 ///
-/// `connect` makes whatever a connection is, a log-in included. An error that no repetition can mend is no error in this sense:
-/// let `T` be a `Result` for it, and give `Ok(Err(error))`.
+/// `connect` makes whatever a connection is, a log-in included. An error that no repetition can mend is no error in
+/// this sense: let `T` be a `Result` for it, and give `Ok(Err(error))`.
 ///
 /// # Errors
 ///
@@ -185,8 +187,8 @@ impl FusedIterator for Backoff {}
 ///
 /// # Cancellation
 ///
-/// A blocking call, since it sleeps: from a coroutine it may unwind, when that is cancelled or a timeout around it elapses.
-/// That ends the attempts, and what it costs otherwise is up to `connect`.
+/// A blocking call, since it sleeps: from a coroutine it may unwind, when that is cancelled or a timeout around it
+/// elapses. That ends the attempts, and what it costs otherwise is up to `connect`.
 ///
 /// # Panics
 ///

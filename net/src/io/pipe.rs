@@ -1,8 +1,8 @@
 //! Pipes: std's, but that waiting for them parks the coroutine.
 //!
-//! read(2) and write(2) have no flag for "do not wait", so the descriptors are `O_NONBLOCK` while withy owns them, and what they
-//! were before when they are given away. Only `EAGAIN` says that a pipe is empty or full: a writer may have come between a short
-//! read and its return.
+//! read(2) and write(2) have no flag for "do not wait", so the descriptors are `O_NONBLOCK` while withy owns them, and
+//! what they were before when they are given away. Only `EAGAIN` says that a pipe is empty or full: a writer may have
+//! come between a short read and its return.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -55,17 +55,18 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 
 /// The end of a pipe that is read from: [`std::io::PipeReader`], or a child's output, whose reads park the coroutine.
 ///
-/// A read gives 0 once all writers are closed and all bytes are read. Several readers of one pipe queue; each byte goes to one of
-/// them. `&PipeReader` reads, too.
+/// A read gives 0 once all writers are closed and all bytes are read. Several readers of one pipe queue; each byte goes
+/// to one of them. `&PipeReader` reads, too.
 ///
 /// # Differences from std
 ///
 /// * Clones share one descriptor; see [`try_clone`](Self::try_clone).
 /// * There are timeouts and deadlines.
-/// * From a coroutine, reads may unwind: when it is cancelled, when a timeout around it elapses, and when its runtime shuts down.
-/// * The open file description is `O_NONBLOCK` while withy has it, and is put back into its mode when it is converted to a
-///   descriptor or a type of std's. A process that has inherited this very end sees the mode, too; the pipe's *other* end, which is what
-///   a child usually has, is not concerned.
+/// * From a coroutine, reads may unwind: when it is cancelled, when a timeout around it elapses, and when its runtime
+///   shuts down.
+/// * The open file description is `O_NONBLOCK` while withy has it, and is put back into its mode when it is converted
+///   to a descriptor or a type of std's. A process that has inherited this very end sees the mode, too; the pipe's
+///   *other* end, which is what a child usually has, is not concerned.
 ///
 /// # Examples
 ///
@@ -94,9 +95,10 @@ pub struct PipeReader {
 
 /// The end of a pipe that is written to: [`std::io::PipeWriter`], or a child's input, whose writes park the coroutine.
 ///
-/// A write to a pipe whose readers are all closed fails with `BrokenPipe`; `SIGPIPE` is ignored in Rust programs (one that has
-/// changed that is killed by the signal, as it would be with std: there is no flag against it, as sockets have). Up to 4,096 bytes
-/// are written whole or not at all, so messages of several writers do not mix (pipe(7), `PIPE_BUF`). `&PipeWriter` writes, too.
+/// A write to a pipe whose readers are all closed fails with `BrokenPipe`; `SIGPIPE` is ignored in Rust programs (one
+/// that has changed that is killed by the signal, as it would be with std: there is no flag against it, as sockets
+/// have). Up to 4,096 bytes are written whole or not at all, so messages of several writers do not mix (pipe(7),
+/// `PIPE_BUF`). `&PipeWriter` writes, too.
 ///
 /// # Differences from std
 ///
@@ -143,8 +145,8 @@ impl PipeReader {
     /// # Differences from std
     ///
     /// std duplicates the descriptor; here all clones share one, with its readiness and limits, and the last one closes
-    /// it. Conversions out of withy duplicate while clones live, and leave the mode non-blocking, since the clones need that: so
-    /// convert all clones before a child inherits one of them.
+    /// it. Conversions out of withy duplicate while clones live, and leave the mode non-blocking, since the clones need
+    /// that: so convert all clones before a child inherits one of them.
     ///
     /// # Examples
     ///
@@ -228,8 +230,8 @@ impl PipeWriter {
     }
 }
 
-/// Takes an end over. As a listener's, its descriptor has to be `O_NONBLOCK`, and whoever had it so already has calls that do
-/// not wait.
+/// Takes an end over. As a listener's, its descriptor has to be `O_NONBLOCK`, and whoever had it so already has calls
+/// that do not wait.
 fn adopt(fd: OwnedFd) -> Socket {
     Socket::with_boundaries(fd).adopted_listener()
 }

@@ -1,5 +1,5 @@
-//! How long calls of one direction wait, for what is no socket, or has one direction alone: types whose field `$source` has a
-//! `registration()`. `$example` makes the `it` of the examples.
+//! How long calls of one direction wait, for what is no socket, or has one direction alone: types whose field `$source`
+//! has a `registration()`. `$example` makes the `it` of the examples.
 
 /// Timeout and deadline of what reads.
 macro_rules! read_limits {
