@@ -23,8 +23,8 @@ use withy_runtime::poll::{Direction, Registration};
 /// # Cancellation
 ///
 /// A blocking call: from a coroutine it may unwind, when that is cancelled or a timeout around it elapses. The child
-/// goes on, and can be waited for again, or killed. (On Linux before 5.3, it waits on a thread of the blocking pool,
-/// and cannot be interrupted.)
+/// goes on, and can be waited for again, or killed. (On Linux before 5.3, or where a filter forbids pidfd_open, it
+/// waits on a thread of the blocking pool, and cannot be interrupted.)
 ///
 /// # Examples
 ///
@@ -53,7 +53,10 @@ pub fn wait(child: &mut Child) -> io::Result<ExitStatus> {
         return Ok(status);
     }
     let pidfd = match pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
-        Err(Errno::NOSYS) => return withy_runtime::blocking(|| child.wait()),
+        // Old kernels, and filters of system calls that are older than this one.
+        Err(Errno::NOSYS | Errno::PERM) => return withy_runtime::blocking(|| child.wait()),
+        // Somebody else has just waited for it: this says so, and does not wait.
+        Err(Errno::SRCH) => return child.wait(),
         opened => opened?,
     };
     Registration::new(pidfd).io(
