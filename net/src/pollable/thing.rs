@@ -17,7 +17,8 @@ use crate::shell::{read_limits, write_limits};
 ///
 /// There are three ways to use it, from the plainest on:
 ///
-/// * If the thing reads and writes, so does the `Pollable`: [`Read`] and [`Write`], as for a socket.
+/// * If the thing reads and writes, so does the `Pollable`: [`Read`](std::io::Read) and [`Write`](std::io::Write), as
+///   for a socket.
 /// * [`read_with`](Self::read_with) and [`write_with`](Self::write_with) make any call of it, and wait as often as
 ///   it gives `WouldBlock`. It has to have emptied (filled) the descriptor then: *what is waited for next is something
 ///   new*, as epoll's edge-triggered mode has it.
