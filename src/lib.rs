@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub use withy_net as net;
-pub use withy_net::signal;
+pub use withy_net::{io, process, signal};
 pub use withy_runtime::sync;
 pub use withy_runtime::{
     AccessError, Builder, CancelToken, Cancelled, Coroutine, CoroutineId, CoroutineLocal, Elapsed,

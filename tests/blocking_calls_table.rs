@@ -6,6 +6,8 @@
 mod rig;
 mod support;
 
+#[path = "blocking_calls_table/descriptor_rows.rs"]
+mod descriptor_rows;
 #[path = "blocking_calls_table/rows.rs"]
 mod rows;
 #[path = "blocking_calls_table/serve_rows.rs"]
@@ -14,6 +16,8 @@ mod serve_rows;
 mod sources;
 #[path = "blocking_calls_table/sync_rows.rs"]
 mod sync_rows;
+#[path = "blocking_calls_table/udp_unix_rows.rs"]
+mod udp_unix_rows;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,89 +1,17 @@
 //! Signals: every thread of the process is interrupted all the time, and no caller notices.
 
+mod rig;
 mod support;
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rig::storm::{Storm, interruptions};
 use support::sockets::{fill, is_filled, narrow_pair};
 use support::{Case, matrix};
 use withy::net::{TcpListener, TcpStream};
-
-static INTERRUPTIONS: AtomicUsize = AtomicUsize::new(0);
-
-extern "C" fn count(_signal: libc::c_int) {
-    INTERRUPTIONS.fetch_add(1, Ordering::Relaxed);
-}
-
-/// Sends SIGUSR1 to every other thread of this process until it is dropped. The handler is installed without
-/// SA_RESTART, so blocked system calls fail with EINTR.
-struct Storm {
-    over: Arc<AtomicBool>,
-    sender: Option<thread::JoinHandle<()>>,
-}
-
-impl Storm {
-    fn begin() -> Storm {
-        // SAFETY: the handler is async-signal-safe: one atomic addition.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = count as *const () as usize;
-            action.sa_flags = libc::SA_ONSTACK;
-            assert_eq!(
-                libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()),
-                0
-            );
-        }
-        let over = Arc::new(AtomicBool::new(false));
-        let sender = thread::spawn({
-            let over = over.clone();
-            move || {
-                while !over.load(Ordering::Relaxed) {
-                    interrupt_others();
-                    thread::sleep(Duration::from_micros(200));
-                }
-            }
-        });
-        Storm {
-            over,
-            sender: Some(sender),
-        }
-    }
-}
-
-impl Drop for Storm {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        if let Some(sender) = self.sender.take() {
-            sender.join().expect("the sender only sends");
-        }
-    }
-}
-
-fn interrupt_others() {
-    // SAFETY: getpid, gettid and tgkill take numbers; a thread that has ended is an error that does not matter.
-    unsafe {
-        let (process, own) = (libc::getpid(), libc::gettid());
-        for entry in std::fs::read_dir("/proc/self/task")
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let id = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-                .unwrap_or(own);
-            if id != own {
-                libc::syscall(libc::SYS_tgkill, process, id, libc::SIGUSR1);
-            }
-        }
-    }
-}
 
 fn transfer(case: &Case) {
     const LEN: usize = 1 << 20;
@@ -149,8 +77,5 @@ fn no_blocking_call_is_interrupted_by_signals() {
             connections(case);
         },
     );
-    assert!(
-        INTERRUPTIONS.load(Ordering::Relaxed) > 100,
-        "hardly any signal arrived"
-    );
+    assert!(interruptions() > 100, "hardly any signal arrived");
 }

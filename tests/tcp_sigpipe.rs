@@ -1,4 +1,4 @@
-//! Writes to closed connections, in a process that SIGPIPE would kill.
+//! Writes to closed connections, TCP's and Unix ones, in a process that SIGPIPE would kill.
 
 mod support;
 
@@ -46,6 +46,35 @@ fn a_write_after_our_own_shutdown_gives_broken_pipe() {
             let slices = [IoSlice::new(b"x"), IoSlice::new(b"y")];
             assert_eq!(
                 kind(&ours.write_vectored(&slices)),
+                Some(ErrorKind::BrokenPipe)
+            );
+        });
+    });
+}
+
+/// Promise 2. Unix sockets, bytes and descriptors.
+#[test]
+fn a_write_to_a_unix_socket_that_the_peer_closed_gives_broken_pipe() {
+    let_sigpipe_kill();
+    matrix(LIMIT, "writes to a closed Unix peer", |case| {
+        case.run(move || {
+            let (mut ours, peer) = withy::net::UnixStream::pair().unwrap();
+            drop(peer);
+            assert_eq!(kind(&ours.write(b"x")), Some(ErrorKind::BrokenPipe));
+            assert_eq!(
+                kind(&ours.write_vectored(&[IoSlice::new(b"x")])),
+                Some(ErrorKind::BrokenPipe)
+            );
+            let (datagrams, _peer) = withy::net::UnixDatagram::pair().unwrap();
+            let passed = [std::os::fd::AsFd::as_fd(&datagrams)];
+            assert_eq!(
+                kind(&ours.send_with_fds(b"x", &passed)),
+                Some(ErrorKind::BrokenPipe)
+            );
+            datagrams.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(kind(&datagrams.send(b"x")), Some(ErrorKind::BrokenPipe));
+            assert_eq!(
+                kind(&datagrams.send_with_fds(b"x", &passed)),
                 Some(ErrorKind::BrokenPipe)
             );
         });

@@ -2,12 +2,13 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use super::Protocol;
 use super::process::parse_seconds;
 use super::sys::{self, Epoll, NO_EVENTS};
 
@@ -18,6 +19,8 @@ const STALL_LIMIT_MS: i32 = 5_000;
 #[derive(clap::Args)]
 pub(crate) struct ClientOptions {
     pub(crate) address: SocketAddr,
+    #[arg(long)]
+    pub(crate) protocol: Protocol,
     #[arg(long)]
     pub(crate) connections: usize,
     #[arg(long, value_parser = parse_seconds)]
@@ -32,7 +35,7 @@ impl ClientOptions {
     /// either case: the server's CPU time between the two belongs to exactly these requests.
     pub(crate) fn run(&self) -> Result<(), Box<dyn Error>> {
         sys::bind_to_cores(&self.cores)?;
-        let mut load = Load::connect(self.address, self.connections)?;
+        let mut load = Load::connect(self)?;
         load.run_for(WARM_UP)?;
         load.latencies.reset();
         println!("ready");
@@ -50,10 +53,25 @@ impl ClientOptions {
         io::stdout().flush()?;
         Ok(())
     }
+
+    fn connect(&self) -> io::Result<OwnedFd> {
+        match self.protocol {
+            Protocol::Tcp => {
+                let stream = TcpStream::connect(self.address)?;
+                stream.set_nodelay(true)?;
+                Ok(stream.into())
+            }
+            Protocol::Udp => {
+                let socket = UdpSocket::bind("127.0.0.1:0")?;
+                socket.connect(self.address)?;
+                Ok(socket.into())
+            }
+        }
+    }
 }
 
 struct Connection {
-    stream: TcpStream,
+    socket: OwnedFd,
     sent: Instant,
     received: usize,
 }
@@ -66,19 +84,18 @@ struct Load {
 }
 
 impl Load {
-    fn connect(address: SocketAddr, connections: usize) -> Result<Load, Box<dyn Error>> {
+    fn connect(options: &ClientOptions) -> Result<Load, Box<dyn Error>> {
         let mut load = Load {
             epoll: Epoll::new()?,
             connections: Vec::new(),
             under_way: 0,
             latencies: Histogram::new(3)?,
         };
-        for index in 0..connections {
-            let stream = TcpStream::connect(address)?;
-            stream.set_nodelay(true)?;
-            load.epoll.add(stream.as_raw_fd(), index as u64)?;
+        for index in 0..options.connections {
+            let socket = options.connect()?;
+            load.epoll.add(socket.as_raw_fd(), index as u64)?;
             load.connections.push(Connection {
-                stream,
+                socket,
                 sent: Instant::now(),
                 received: 0,
             });
@@ -123,7 +140,7 @@ impl Connection {
         self.received = 0;
         self.sent = Instant::now();
         // Nothing else is under way on the connection, so its buffer has room.
-        let n = sys::send(self.stream.as_raw_fd(), &REQUEST)?;
+        let n = sys::send(self.socket.as_raw_fd(), &REQUEST)?;
         if n == REQUEST.len() {
             Ok(())
         } else {
@@ -135,7 +152,7 @@ impl Connection {
     /// and more of a partial one comes with an event of its own.
     fn receive(&mut self) -> io::Result<bool> {
         let mut buf = REQUEST;
-        match sys::recv(self.stream.as_raw_fd(), &mut buf[self.received..]) {
+        match sys::recv(self.socket.as_raw_fd(), &mut buf[self.received..]) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(n) => {
                 self.received += n;

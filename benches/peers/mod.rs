@@ -4,12 +4,15 @@
 //! time of a server is exactly that of its process, and each side can be bound to its own cores.
 
 mod client;
+mod comparison;
 mod process;
 mod raw_epoll;
 mod server;
 mod sys;
+mod udp;
 mod withy_echo;
 
 pub(crate) use client::ClientOptions;
+pub(crate) use comparison::Comparison;
 pub(crate) use process::{Layout, Sample, measure};
-pub(crate) use server::{Peer, ServerOptions};
+pub(crate) use server::{Peer, Protocol, ServerOptions};

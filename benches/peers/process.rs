@@ -58,13 +58,12 @@ pub(crate) fn measure(
     seconds: f64,
 ) -> Result<Sample, Box<dyn Error>> {
     let (server_cores, client_cores) = layout.cores();
-    let peer = peer
-        .to_possible_value()
-        .ok_or("no peer is hidden from the command line")?;
+    let protocol = name_of(&peer.protocol())?;
+    let peer = name_of(&peer)?;
     let workers = layout.workers().to_string();
     let mut server = Process::start(&[
         "server",
-        peer.get_name(),
+        &peer,
         "--workers",
         &workers,
         "--cores",
@@ -74,6 +73,8 @@ pub(crate) fn measure(
     let mut client = Process::start(&[
         "client",
         &format!("127.0.0.1:{port}"),
+        "--protocol",
+        &protocol,
         "--connections",
         &connections.to_string(),
         "--seconds",
@@ -92,6 +93,13 @@ pub(crate) fn measure(
         p50_us: p50_ns / 1e3,
         p99_us: p99_ns / 1e3,
     })
+}
+
+fn name_of(value: &impl ValueEnum) -> Result<String, &'static str> {
+    value
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .ok_or("no value is hidden from the command line")
 }
 
 /// This program once more, in another role; killed when dropped.

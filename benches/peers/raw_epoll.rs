@@ -49,7 +49,12 @@ fn run(epoll: &Epoll, spin: Option<Duration>) -> io::Result<()> {
     }
 }
 
-fn wait(epoll: &Epoll, events: &mut Events, spin: Option<Duration>) -> io::Result<usize> {
+/// Looks for events for as long as `spin` says, then sleeps until there is one.
+pub(crate) fn wait(
+    epoll: &Epoll,
+    events: &mut Events,
+    spin: Option<Duration>,
+) -> io::Result<usize> {
     if let Some(limit) = spin {
         let start = Instant::now();
         loop {

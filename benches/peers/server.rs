@@ -2,19 +2,26 @@
 
 use std::error::Error;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use withy::Steal;
+use withy::{Runtime, Steal};
 
-use super::{raw_epoll, sys, withy_echo};
+use super::{raw_epoll, sys, udp, withy_echo};
 
 /// How long the naive spin of [`Peer::RawSpin`] lasts.
 const SPIN: Duration = Duration::from_micros(50);
 
 /// The timeout of [`Peer::WithyTimeouts`].
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What clients and servers speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Protocol {
+    Tcp,
+    Udp,
+}
 
 /// The servers that are compared.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,6 +38,25 @@ pub(crate) enum Peer {
     WithyNoSpin,
     /// withy, full stealing, adaptive spin on
     WithyFull,
+    /// Over UDP, the raw loop that sleeps at once
+    UdpRaw,
+    /// The same, with the naive spin
+    UdpRawSpin,
+    /// Over UDP, a coroutine of withy, adaptive spin on
+    UdpWithy,
+    /// The same, spin off
+    UdpWithyNoSpin,
+}
+
+impl Peer {
+    pub(crate) fn protocol(self) -> Protocol {
+        match self {
+            Peer::UdpRaw | Peer::UdpRawSpin | Peer::UdpWithy | Peer::UdpWithyNoSpin => {
+                Protocol::Udp
+            }
+            _ => Protocol::Tcp,
+        }
+    }
 }
 
 #[derive(clap::Args)]
@@ -47,6 +73,23 @@ impl ServerOptions {
     /// (`cpu USER_US SYSTEM_US`), until that is closed.
     pub(crate) fn run(&self) -> Result<(), Box<dyn Error>> {
         sys::bind_to_cores(&self.cores)?;
+        let (port, runtime) = match self.peer.protocol() {
+            Protocol::Tcp => self.serve_tcp()?,
+            Protocol::Udp => self.serve_udp()?,
+        };
+        println!("listening {port}");
+        for line in io::stdin().lines() {
+            line?;
+            let (user, system) = sys::cpu_time()?;
+            println!("cpu {} {}", user.as_micros(), system.as_micros());
+        }
+        // The connections are the client's to close; a shutdown would be measured by nobody.
+        std::mem::forget(runtime);
+        Ok(())
+    }
+
+    /// Starts the server; it runs as long as the runtime that comes back, if it needs one.
+    fn serve_tcp(&self) -> Result<(u16, Option<Runtime>), Box<dyn Error>> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         let workers = self.workers;
@@ -65,15 +108,21 @@ impl ServerOptions {
                 let steal = unsafe { Steal::started() };
                 withy(steal, true, None)
             }
+            _ => return Err("got a peer of another protocol, expected one of TCP".into()),
         }?;
-        println!("listening {port}");
-        for line in io::stdin().lines() {
-            line?;
-            let (user, system) = sys::cpu_time()?;
-            println!("cpu {} {}", user.as_micros(), system.as_micros());
-        }
-        // The connections are the client's to close; a shutdown would be measured by nobody.
-        std::mem::forget(runtime);
-        Ok(())
+        Ok((port, runtime))
+    }
+
+    fn serve_udp(&self) -> Result<(u16, Option<Runtime>), Box<dyn Error>> {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        let port = socket.local_addr()?.port();
+        let runtime = match self.peer {
+            Peer::UdpRaw => udp::start_raw(socket, None).map(|()| None),
+            Peer::UdpRawSpin => udp::start_raw(socket, Some(SPIN)).map(|()| None),
+            Peer::UdpWithy => udp::start_withy(socket, self.workers, true).map(Some),
+            Peer::UdpWithyNoSpin => udp::start_withy(socket, self.workers, false).map(Some),
+            _ => return Err("got a peer of another protocol, expected one of UDP".into()),
+        }?;
+        Ok((port, runtime))
     }
 }

@@ -1,6 +1,6 @@
 //! Blocking-style sockets on coroutines: the types of [`std::net`], made so that a call that has to wait parks the
 //! calling coroutine and not its worker thread. Users reach this crate as `withy::net`,
-//! and its [`signal`] as `withy::signal`.
+//! and its [`io`], [`process`] and [`signal`] as `withy::io`, `withy::process` and `withy::signal`.
 //!
 //! Porting a program is changing `use std::net::…` to `use withy::net::…`. Names, signatures, error kinds and `Debug`
 //! output are std's; where behaviour differs, the method says so. Plain threads may use these types too, and may
@@ -10,17 +10,27 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `socket.rs` | the one way bytes move: system call first, park where that would block |
+//! | `adopt.rs` | taking descriptors over from std, and giving them away |
+//! | `listen.rs` | what listeners of all families share |
 //! | `options.rs` | addresses, modes, timeouts and options that every socket type shares |
 //! | `tcp/` | [`TcpStream`], [`TcpListener`] and what makes a connection |
+//! | `shell/` | what every socket type says in the same words |
+//! | `udp/` | [`UdpSocket`] |
+//! | `unix/` | [`UnixStream`], [`UnixListener`], [`UnixDatagram`]: sockets of this machine |
 //! | `duplex.rs` | [`duplex`]: a stream pair in memory |
+//! | `heartbeat.rs`, `reconnect.rs` | [`Heartbeat`], [`Backoff`] and [`reconnect`](reconnect()): for long-lived connections |
+//! | `io/` | [pipes](io::pipe) and the standard streams of children |
+//! | `pollable/` | [`Pollable`]: any descriptor that can be waited for |
+//! | `process.rs` | waiting for a child |
 //! | `resolve.rs` | names to addresses, off the workers |
 //! | `serve/` | [`Server`]: accept loops, limits, an orderly end |
 //! | `signal.rs` | waiting for signals |
 //! | `interop/` | conversions from and to std and descriptors; the only place with `unsafe` |
 //!
 //! # Waiting
-//! Streams pass `MSG_DONTWAIT` to each call, so `O_NONBLOCK` of their descriptor stays what the user made it.
-//! `accept(2)` has no such flag: a listener's descriptor is always `O_NONBLOCK` while withy owns it.
+//! Streams and datagrams pass `MSG_DONTWAIT` to each call, so `O_NONBLOCK` of their descriptor stays what the user made it.
+//! `accept(2)`, `read(2)` and `write(2)` have no such flag: descriptors of listeners, pipes and a [`Pollable`]'s are always
+//! `O_NONBLOCK` while withy owns them.
 //!
 //! # Logging
 //! Target `withy::net`, level trace: names that are looked up, connections that died before they were accepted.
@@ -29,15 +39,25 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("withy-net builds on epoll and runs on Linux only");
 
+mod adopt;
 mod duplex;
+mod heartbeat;
 mod interop;
+pub mod io;
+mod listen;
 mod options;
+mod pollable;
+pub mod process;
+mod reconnect;
 mod resolve;
 #[cfg(panic = "unwind")]
 mod serve;
+mod shell;
 pub mod signal;
 mod socket;
 mod tcp;
+mod udp;
+pub mod unix;
 
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
@@ -45,6 +65,11 @@ pub use std::net::{
 };
 
 pub use duplex::{Duplex, duplex};
+pub use heartbeat::{Due, Heartbeat};
+pub use pollable::Pollable;
+pub use reconnect::{Backoff, Jitter, reconnect};
 #[cfg(panic = "unwind")]
 pub use serve::{Counters, Listener, Outcome, Server, Summary, serve};
 pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use udp::UdpSocket;
+pub use unix::{UnixDatagram, UnixListener, UnixStream};

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 use socket2::SockAddr;
-use withy_runtime::poll::Direction;
+use withy_runtime::poll::{Direction, Registration};
 
 use crate::socket::Socket;
 
@@ -34,11 +34,7 @@ impl Socket {
         direction: Direction,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        if timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(zero_timeout());
-        }
-        self.registration().set_timeout(direction, timeout);
-        Ok(())
+        set_timeout(self.registration(), direction, timeout)
     }
 
     pub(crate) fn timeout(&self, direction: Direction) -> Option<Duration> {
@@ -58,11 +54,28 @@ impl Socket {
 pub(crate) fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
     addr.as_socket().ok_or_else(|| {
         let text = format!(
-            "got a socket address of family {}, expected an IPv4 or IPv6 one; was the descriptor that of a TCP socket?",
+            "got a socket address of family {}, expected an IPv4 or IPv6 one; was the descriptor that of an internet socket?",
             addr.family()
         );
         io::Error::new(io::ErrorKind::InvalidInput, text)
     })
+}
+
+/// Limits each wait in `direction`.
+///
+/// # Errors
+///
+/// `InvalidInput` if the limit is zero.
+pub(crate) fn set_timeout(
+    registration: &Registration,
+    direction: Direction,
+    timeout: Option<Duration>,
+) -> io::Result<()> {
+    if timeout.is_some_and(|timeout| timeout.is_zero()) {
+        return Err(zero_timeout());
+    }
+    registration.set_timeout(direction, timeout);
+    Ok(())
 }
 
 /// The error for a timeout that could only ever fail.

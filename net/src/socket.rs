@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK};
-use socket2::SockRef;
+use socket2::{SockAddr, SockRef};
 use withy_runtime::poll::{Direction, Registration};
 
 use crate::interop;
@@ -20,12 +20,34 @@ const SLICES_MAX: usize = 1024;
 /// A socket and its readiness, shared by all its clones; the last one closes the descriptor.
 pub(crate) struct Socket {
     registration: Arc<Registration>,
+    short: Short,
+}
+
+/// What a transfer says that moved some bytes, but fewer than it was asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Short {
+    /// The kernel's buffer is empty (or full) now: the next event will say otherwise, and the `EAGAIN` in between is
+    /// saved.
+    RanDry,
+    /// Nothing: a datagram, or the control data of a Unix stream, ends a transfer whatever stands behind it.
+    Nothing,
 }
 
 impl Socket {
+    /// A TCP socket: a stream of bytes without boundaries.
     pub(crate) fn new(fd: OwnedFd) -> Socket {
+        Socket::from_parts(fd, Short::RanDry)
+    }
+
+    /// Any other socket: transfers end at boundaries, so that only `EAGAIN` says that it is empty (or full).
+    pub(crate) fn with_boundaries(fd: OwnedFd) -> Socket {
+        Socket::from_parts(fd, Short::Nothing)
+    }
+
+    fn from_parts(fd: OwnedFd, short: Short) -> Socket {
         Socket {
             registration: Arc::new(Registration::new(fd)),
+            short,
         }
     }
 
@@ -33,6 +55,7 @@ impl Socket {
     pub(crate) fn share(&self) -> Socket {
         Socket {
             registration: Arc::clone(&self.registration),
+            short: self.short,
         }
     }
 
@@ -106,9 +129,40 @@ impl Socket {
         })
     }
 
-    /// Moves up to `asked` bytes, waiting until at least one can. Fewer than asked, but some, means that the kernel's
-    /// buffer is empty (or full) now: the next event will say otherwise, and the `EAGAIN` in between is saved. None
-    /// (the end of the stream) leaves the socket ready, so that each further read reports the end again.
+    /// Sends one datagram, which goes whole or not at all.
+    pub(crate) fn send_to(&self, buf: &[u8], addr: &SockAddr) -> io::Result<usize> {
+        self.exact(Direction::Write, |socket| {
+            socket.send_to_with_flags(buf, addr, MSG_DONTWAIT | MSG_NOSIGNAL)
+        })
+    }
+
+    /// Receives one datagram, and says who sent it. What does not fit into `buf` is gone.
+    pub(crate) fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SockAddr)> {
+        self.exact(Direction::Read, |socket| {
+            interop::recv_from(socket, buf, MSG_DONTWAIT)
+        })
+    }
+
+    /// The same without taking it.
+    pub(crate) fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SockAddr)> {
+        self.exact(Direction::Read, |socket| {
+            interop::recv_from(socket, buf, MSG_DONTWAIT | MSG_PEEK)
+        })
+    }
+
+    /// Does `call`, which must not block, and waits as often as it gives `EAGAIN`. Whatever it does otherwise proves
+    /// nothing about the next call.
+    pub(crate) fn exact<T>(
+        &self,
+        direction: Direction,
+        mut call: impl FnMut(&SockRef<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.registration
+            .io(direction, |fd| call(&SockRef::from(&fd)), |_| false)
+    }
+
+    /// Moves up to `asked` bytes, waiting until at least one can. None (the end of the stream) leaves the socket ready,
+    /// so that each further read reports the end again.
     fn transfer(
         &self,
         direction: Direction,
@@ -118,7 +172,7 @@ impl Socket {
         self.registration.io(
             direction,
             |fd| call(&SockRef::from(&fd)),
-            |&moved| 0 < moved && moved < asked,
+            |&moved| self.short == Short::RanDry && 0 < moved && moved < asked,
         )
     }
 }

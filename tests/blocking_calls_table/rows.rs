@@ -36,6 +36,8 @@ pub(crate) fn rows() -> Vec<Row> {
     let files = FILES.iter().map(|name| like("blocking", name));
     let waits = waits().into_iter().chain(super::sync_rows::waits());
     let waits = waits.chain(super::serve_rows::waits());
+    let waits = waits.chain(super::descriptor_rows::waits());
+    let waits = waits.chain(super::udp_unix_rows::waits());
     waits.chain(files).collect()
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod endings;
 pub(crate) mod parties;
 pub(crate) mod process;
 pub(crate) mod serving;
+pub(crate) mod storm;
 pub(crate) mod tools;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,14 +3,33 @@
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 
-use socket2::{MaybeUninitSlice, SockRef};
+use socket2::{MaybeUninitSlice, SockAddr, SockRef};
 
 /// recv(2)
 pub(crate) fn recv(socket: &SockRef<'_>, buf: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
-    // SAFETY: `MaybeUninit<u8>` has the layout of `u8`, and `recv_with_flags` promises to write initialised bytes
-    // only, so the buffer is as initialised after the call as before it.
-    let buf = unsafe { &mut *(std::ptr::from_mut(buf) as *mut [MaybeUninit<u8>]) };
-    socket.recv_with_flags(buf, flags)
+    // SAFETY: `recv_with_flags` promises to write initialised bytes only.
+    socket.recv_with_flags(unsafe { as_uninit(buf) }, flags)
+}
+
+/// recvfrom(2)
+pub(crate) fn recv_from(
+    socket: &SockRef<'_>,
+    buf: &mut [u8],
+    flags: libc::c_int,
+) -> io::Result<(usize, SockAddr)> {
+    // SAFETY: `recv_from_with_flags` promises to write initialised bytes only.
+    socket.recv_from_with_flags(unsafe { as_uninit(buf) }, flags)
+}
+
+/// The same bytes for a function that may leave them uninitialised.
+///
+/// # Safety
+///
+/// Nothing but initialised bytes is written through it.
+unsafe fn as_uninit(buf: &mut [u8]) -> &mut [MaybeUninit<u8>] {
+    // SAFETY: `MaybeUninit<u8>` has the layout of `u8`, and by the caller's promise the buffer is as initialised
+    // afterwards as before.
+    unsafe { &mut *(std::ptr::from_mut(buf) as *mut [MaybeUninit<u8>]) }
 }
 
 /// recvmsg(2) for its scattered buffers alone.

@@ -2,11 +2,15 @@
 //! behind a generic argument, and signal handlers. All `unsafe` of this crate is here.
 
 mod calls;
+mod control;
+mod credentials;
 mod descriptor;
 mod name;
 mod signal;
 
-pub(crate) use calls::{recv, recv_vectored};
+pub(crate) use calls::{recv, recv_from, recv_vectored};
+pub(crate) use control::{FDS_MAX, recv_with_fds, send_with_fds};
+pub(crate) use credentials::peer_credentials;
 pub(crate) use descriptor::convert_descriptors;
 pub(crate) use name::name_in;
 pub(crate) use signal::handle_on_alternate_stack;

@@ -4,19 +4,16 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use libc::{ECONNABORTED, c_int};
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as NewSocket, Type};
-use withy_runtime::poll::{AsRegistration, Direction, Registration};
+use socket2::{Domain, Protocol, SockAddr, Socket as NewSocket, Type};
+use withy_runtime::poll::{AsRegistration, Registration};
 
 use super::incoming::Incoming;
 use super::stream::TcpStream;
 use crate::interop;
+use crate::listen::BACKLOG;
 use crate::options::internet;
 use crate::resolve::each_addr;
 use crate::socket::Socket;
-
-/// The kernel lowers what it is given to `net.core.somaxconn`, so this asks for all there is.
-const BACKLOG: c_int = c_int::MAX;
 
 /// A TCP server socket: [`std::net::TcpListener`] whose `accept` parks the coroutine where std's blocks the thread.
 ///
@@ -177,16 +174,8 @@ impl TcpListener {
     /// # }
     /// ```
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        // An accept says nothing about the next connection in the backlog: only `EAGAIN` clears readiness.
-        let (socket, addr) = self.socket.registration().io(
-            Direction::Read,
-            |fd| accept_living(&SockRef::from(&fd)),
-            |_| false,
-        )?;
-        Ok((
-            TcpStream::from_socket(Socket::new(socket.into())),
-            internet(&addr)?,
-        ))
+        let (fd, addr) = self.socket.accept()?;
+        Ok((TcpStream::from_socket(Socket::new(fd)), internet(&addr)?))
     }
 
     /// An iterator over the connections to come; it never gives `None`.
@@ -298,58 +287,14 @@ impl TcpListener {
         self.socket.handle().take_error()
     }
 
-    /// Moves this listener into or out of non-blocking mode, in which an accept that would wait fails with
-    /// `WouldBlock`.
-    ///
-    /// # Errors
-    ///
-    /// None today; the signature is std's.
-    ///
-    /// # Differences from std
-    ///
-    /// Blocking mode never blocks the worker, so this is only for code that wants to look and go on. The descriptor
-    /// itself is `O_NONBLOCK` in both modes.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use std::io::ErrorKind;
-    /// use withy::net::TcpListener;
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// listener.set_nonblocking(true)?;
-    /// assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.socket.registration().set_nonblocking(nonblocking);
-        Ok(())
-    }
-
-    /// Takes a descriptor over: its blocking mode becomes withy's to keep, since accept needs `O_NONBLOCK`.
     fn adopt(fd: OwnedFd) -> TcpListener {
-        let socket = Socket::new(fd);
-        let handle = socket.handle();
-        // fcntl cannot fail here: an `OwnedFd` is open.
-        let nonblocking = handle.nonblocking().unwrap_or(false);
-        let _ = handle.set_nonblocking(true);
-        socket.registration().set_nonblocking(nonblocking);
-        TcpListener { socket }
+        TcpListener {
+            socket: Socket::new(fd).adopted_listener(),
+        }
     }
 
-    /// Gives the descriptor away in the mode the user chose; non-blocking all the same if clones need it.
     fn release(self) -> OwnedFd {
-        let nonblocking = self.socket.registration().is_nonblocking();
-        let (fd, sole) = self.socket.into_fd();
-        let listener = std::net::TcpListener::from(fd);
-        if sole {
-            // ioctl(FIONBIO) cannot fail on an open descriptor.
-            let _ = listener.set_nonblocking(nonblocking);
-        }
-        listener.into()
+        self.socket.release_listener()
     }
 }
 
@@ -366,19 +311,6 @@ fn listen(addr: &SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener {
         socket: Socket::new(socket.into()),
     })
-}
-
-/// accept(2), passing over connections that died in the backlog. Each turn takes one of those out of it, and the
-/// backlog is bounded, so this ends.
-fn accept_living(listener: &SockRef<'_>) -> io::Result<(NewSocket, SockAddr)> {
-    loop {
-        match listener.accept() {
-            Err(error) if error.raw_os_error() == Some(ECONNABORTED) => {
-                log::trace!(target: "withy::net", "a connection was reset before it was accepted");
-            }
-            outcome => return outcome,
-        }
-    }
 }
 
 /// As std's: the address as far as it is known, and the descriptor.

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use withy_runtime::poll::{AsRegistration, Direction, Registration};
+use withy_runtime::poll::{AsRegistration, Registration};
 
 use super::connect::connect;
 use crate::interop;
@@ -291,32 +291,14 @@ impl TcpStream {
         TcpStream { socket }
     }
 
-    /// Takes a descriptor over with what std would keep in it. A descriptor that is no socket has neither mode nor
-    /// timeouts; its first call says what it is.
     fn adopt(fd: OwnedFd) -> TcpStream {
-        let socket = Socket::new(fd);
-        let handle = socket.handle();
-        let nonblocking = handle.nonblocking().unwrap_or(false);
-        let read_timeout = handle.read_timeout().unwrap_or(None);
-        let write_timeout = handle.write_timeout().unwrap_or(None);
-        let registration = socket.registration();
-        registration.set_nonblocking(nonblocking);
-        registration.set_timeout(Direction::Read, read_timeout);
-        registration.set_timeout(Direction::Write, write_timeout);
-        TcpStream { socket }
+        TcpStream {
+            socket: Socket::new(fd).adopted(),
+        }
     }
 
-    /// Gives the descriptor away with its timeouts, which the kernel keeps from here on. The blocking mode needs
-    /// nothing: the descriptor's has been the user's all along.
     fn release(self) -> OwnedFd {
-        let read_timeout = self.socket.timeout(Direction::Read);
-        let write_timeout = self.socket.timeout(Direction::Write);
-        let (fd, _) = self.socket.into_fd();
-        let stream = std::net::TcpStream::from(fd);
-        // Neither fails on a socket, and what is no socket has no timeouts to lose.
-        let _ = stream.set_read_timeout(read_timeout);
-        let _ = stream.set_write_timeout(write_timeout);
-        stream.into()
+        self.socket.release()
     }
 }
 

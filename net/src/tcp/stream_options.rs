@@ -3,124 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use withy_runtime::poll::Direction;
-
 use super::stream::TcpStream;
 
 impl TcpStream {
-    /// Limits the time a read or peek waits; `None` means without limit.
-    ///
-    /// A call that finds no data within the limit fails with `WouldBlock`, as std's does on Linux. The limit holds
-    /// for all clones, and from now on: a call that is blocked meanwhile obeys the new one.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if the limit is zero.
-    ///
-    /// # Differences from std
-    ///
-    /// A change reaches a call that is blocked already.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use std::io::{ErrorKind, Read};
-    /// use std::time::Duration;
-    /// use withy::net::{TcpListener, TcpStream};
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
-    /// stream.set_read_timeout(Some(Duration::from_millis(10)))?;
-    /// assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
-    ///
-    /// let error = stream.set_read_timeout(Some(Duration::ZERO)).unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn set_read_timeout(&self, dur: Option<Duration>) -> io::Result<()> {
-        self.socket.set_timeout(Direction::Read, dur)
-    }
-
-    /// Limits the time a write waits; `None` means without limit.
-    ///
-    /// What [`set_read_timeout`](Self::set_read_timeout) says holds here too.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if the limit is zero.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use std::time::Duration;
-    /// use withy::net::{TcpListener, TcpStream};
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = TcpStream::connect(listener.local_addr()?)?;
-    /// stream.set_write_timeout(Some(Duration::from_secs(1)))?;
-    /// assert_eq!(stream.write_timeout()?, Some(Duration::from_secs(1)));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn set_write_timeout(&self, dur: Option<Duration>) -> io::Result<()> {
-        self.socket.set_timeout(Direction::Write, dur)
-    }
-
-    /// The limit that [`set_read_timeout`](Self::set_read_timeout) set.
-    ///
-    /// # Errors
-    ///
-    /// None today; the signature is std's.
-    ///
-    /// # Differences from std
-    ///
-    /// It is what was set, to the nanosecond, where the kernel rounds. More than 500 years are `None`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use withy::net::{TcpListener, TcpStream};
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = TcpStream::connect(listener.local_addr()?)?;
-    /// assert_eq!(stream.read_timeout()?, None);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.socket.timeout(Direction::Read))
-    }
-
-    /// The limit that [`set_write_timeout`](Self::set_write_timeout) set.
-    ///
-    /// # Errors
-    ///
-    /// None today; the signature is std's.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use withy::net::{TcpListener, TcpStream};
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = TcpStream::connect(listener.local_addr()?)?;
-    /// assert_eq!(stream.write_timeout()?, None);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.socket.timeout(Direction::Write))
-    }
-
     /// Sets `SO_LINGER`: how long a close tries to send what is left.
     ///
     /// `Some(Duration::ZERO)` makes the close a reset. With a longer time, *close itself blocks the thread it happens
@@ -347,34 +232,5 @@ impl TcpStream {
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.socket.handle().take_error()
-    }
-
-    /// Moves this stream into or out of non-blocking mode, in which calls that would wait fail with `WouldBlock`.
-    ///
-    /// # Errors
-    ///
-    /// Those of fcntl(2).
-    ///
-    /// # Differences from std
-    ///
-    /// Blocking mode never blocks the worker, so this is only for code that wants to look and go on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use std::io::{ErrorKind, Read};
-    /// use withy::net::{TcpListener, TcpStream};
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
-    /// stream.set_nonblocking(true)?;
-    /// assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.socket.set_nonblocking(nonblocking)
     }
 }

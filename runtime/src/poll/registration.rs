@@ -86,6 +86,20 @@ impl Registration {
         }
     }
 
+    /// Does `op` once, whatever is known of the readiness: for a call whose `WouldBlock` is followed by no event, so
+    /// that its caller waits in another way. `op` must not block, and is called again when it is interrupted.
+    ///
+    /// From a coroutine this is a blocking call: it may unwind, before `op`.
+    ///
+    /// # Errors
+    /// Those of `op`.
+    pub fn attempt<T>(&self, mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+        if context::in_coroutine() {
+            context::consume_budget();
+        }
+        uninterrupted(&mut op, self.fd())
+    }
+
     /// Waits until the descriptor is ready, whatever its limits and its mode.
     ///
     /// # Errors

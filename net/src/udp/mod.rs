@@ -1,0 +1,6 @@
+//! Datagrams of the internet.
+
+mod options;
+mod socket;
+
+pub use socket::UdpSocket;
