@@ -11,9 +11,9 @@
 //! | --- | --- |
 //! | `socket.rs` | the one way bytes move: system call first, park where that would block |
 //! | `options.rs` | addresses, modes, timeouts and options that every socket type shares |
-//! | `tcp/` | [`TcpStream`], [`TcpListener`] and what makes a connection |
+//! | `tcp/` | [`TcpStream`], [`TcpListener`], [`TcpSocket`] and what makes a connection |
 //! | `duplex.rs` | [`duplex`]: a stream pair in memory |
-//! | `resolve.rs` | names to addresses, off the workers |
+//! | `resolve.rs`, `resolve/` | names to addresses, off the workers |
 //! | `signal.rs` | waiting for signals |
 //! | `interop/` | conversions from and to std and descriptors; the only place with `unsafe` |
 //!
@@ -42,4 +42,5 @@ pub use std::net::{
 };
 
 pub use duplex::{Duplex, duplex};
-pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use resolve::{lookup_host, lookup_host_timeout};
+pub use tcp::{Incoming, Keepalive, TcpListener, TcpSocket, TcpStream};

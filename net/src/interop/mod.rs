@@ -4,9 +4,11 @@
 mod calls;
 mod descriptor;
 mod name;
+mod queries;
 mod signal;
 
 pub(crate) use calls::{recv, recv_vectored};
 pub(crate) use descriptor::convert_descriptors;
 pub(crate) use name::name_in;
+pub(crate) use queries::{Queue, defer_accept, queued, set_defer_accept};
 pub(crate) use signal::handle_on_alternate_stack;
