@@ -46,3 +46,19 @@ impl FullBacklog {
         }
     }
 }
+
+/// The handshakes of this host with an IPv4 address that are not answered yet.
+pub(crate) fn handshakes_to(addr: SocketAddr) -> usize {
+    let SocketAddr::V4(addr) = addr else {
+        panic!("got {addr}, expected an IPv4 address")
+    };
+    // As the kernel prints them: addresses in its byte order, ports in ours; state 2 is SYN_SENT.
+    let ip = u32::from_ne_bytes(addr.ip().octets());
+    let peer = format!("{ip:08X}:{:04X}", addr.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc is mounted");
+    let rows = table
+        .lines()
+        .map(|line| line.split_ascii_whitespace().skip(2).take(2));
+    rows.filter(|row| row.clone().eq([peer.as_str(), "02"]))
+        .count()
+}

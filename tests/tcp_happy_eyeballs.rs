@@ -1,0 +1,283 @@
+//! Connecting to several addresses: who is tried when, who wins, and that nothing is left of the others.
+
+mod rig;
+mod support;
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rig::process::descriptors;
+use rig::{child, stress_rounds, until};
+use support::addresses::{FullBacklog, closed_port, handshakes_to};
+use support::sockets::kind;
+use support::{Callers, Case, LIMIT, matrix, within};
+use withy::net::TcpStream;
+
+/// RFC 8305's recommendation.
+const DELAY: Duration = Duration::from_millis(250);
+
+/// Attempts under way at a time, as the docs of `connect` say.
+const IN_FLIGHT_MAX: usize = 8;
+
+fn listening() -> (std::net::TcpListener, SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let addr = listener.local_addr().expect("it is bound");
+    (listener, addr)
+}
+
+fn connect(addrs: &[SocketAddr]) -> io::Result<TcpStream> {
+    TcpStream::connect(addrs)
+}
+
+/// Promises 12 and 49. The second address is tried although the first has not failed, and wins; the loser is closed.
+#[test]
+fn an_address_that_does_not_answer_is_passed_over() {
+    matrix(LIMIT, "a connection past a black hole", |case| {
+        let nobody = FullBacklog::new();
+        let (_listener, good) = listening();
+        let hole = nobody.addr;
+        let before = handshakes_to(hole);
+        let stream = case.run(move || connect(&[hole, good]).unwrap());
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        assert_eq!(handshakes_to(hole), before, "the loser is closed");
+    });
+}
+
+/// Promise 12. What is refused costs no delay: dozens of refusals, more than fit into one group, take no time of a clock
+/// that stands still unless somebody waits for a quarter of a second.
+#[test]
+fn a_refusal_is_followed_by_the_next_address_at_once() {
+    within(LIMIT, "many refusals", || {
+        let (_owner, refuses) = closed_port();
+        let (_listener, good) = listening();
+        let runtime = withy::Runtime::builder().virtual_time().build().unwrap();
+        let mut addrs = vec![refuses; 100];
+        addrs.push(good);
+        runtime.run(|| {
+            let start = withy::now();
+            let stream = connect(&addrs).unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), good);
+            assert!(withy::now() - start < DELAY);
+        });
+    });
+}
+
+/// Promises 12 and 22. The second attempt begins no earlier than a quarter of a second after the first, if that has not failed.
+#[test]
+fn an_address_has_its_time_before_the_next_is_tried() {
+    within(LIMIT, "a second attempt", || {
+        let nobody = FullBacklog::new();
+        let (_listener, good) = listening();
+        let runtime = withy::Runtime::builder().virtual_time().build().unwrap();
+        runtime.run(|| {
+            let start = withy::now();
+            assert_eq!(
+                connect(&[nobody.addr, good]).unwrap().peer_addr().unwrap(),
+                good
+            );
+            assert!(withy::now() - start >= DELAY);
+        });
+    });
+}
+
+/// Promise 12. If all fail the error is of the last one's kind, and tells of each.
+#[test]
+fn the_error_tells_of_every_address() {
+    let (_one, first) = closed_port();
+    let (_other, second) = closed_port();
+    matrix(LIMIT, "addresses that all fail", move |case| {
+        case.run(move || {
+            let odd = SocketAddr::from(([255, 255, 255, 255], 1));
+            let error = connect(&[odd, first, second]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            let text = error.to_string();
+            assert!(text.starts_with("could not connect to any of 3 addresses: "));
+            for addr in [odd, first, second] {
+                assert!(text.contains(&addr.to_string()), "{text}");
+            }
+            let error = connect(&[first, second, odd]).unwrap_err();
+            assert_eq!(Some(error.kind()), kind(&connect(&[odd])));
+            // One address: the system's error itself.
+            let error = connect(&[first]).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED));
+        });
+    });
+}
+
+/// Promise 12. An attempt that has been joined by another is not given up: it wins if it is answered after all.
+#[test]
+fn an_attempt_that_was_overtaken_may_still_win() {
+    for callers in [Callers::Coroutines, Callers::Threads] {
+        within(LIMIT, "a connection that is answered late", || {
+            let case = Case::new(1, false, callers);
+            let (late, nobody) = (FullBacklog::new(), FullBacklog::new());
+            let (first, second) = (late.addr, nobody.addr);
+            let before = handshakes_to(second);
+            let client = case.spawn(move || connect(&[first, second]).unwrap());
+            until(|| handshakes_to(second) > before);
+            // Room for the first: its SYN is sent again a second after it was dropped.
+            late.listener.set_nonblocking(true).unwrap();
+            let mut accepted = Vec::new();
+            let stream = loop {
+                accepted.extend(late.listener.accept());
+                if handshakes_to(second) == before {
+                    break client.join();
+                }
+                withy::sleep(Duration::from_millis(1));
+            };
+            assert_eq!(stream.peer_addr().unwrap(), first);
+        });
+    }
+}
+
+/// Law 8. Of twenty addresses that do not answer eight are tried at a time. Promises 28 and 49: a cancellation closes them all.
+#[test]
+fn a_bounded_number_of_attempts_is_under_way_and_a_cancellation_closes_them() {
+    within(LIMIT, "twenty black holes", || {
+        let runtime = withy::Runtime::builder().workers(1).build().unwrap();
+        let nobody = FullBacklog::new();
+        let hole = nobody.addr;
+        let before = handshakes_to(hole);
+        let client = runtime.spawn(move || connect(&[hole; 20]));
+        until(|| handshakes_to(hole) == before + IN_FLIGHT_MAX);
+        // Long enough for more, if they came.
+        withy::sleep(3 * DELAY);
+        assert_eq!(handshakes_to(hole), before + IN_FLIGHT_MAX);
+        client.cancel();
+        assert!(client.join().is_err());
+        assert_eq!(handshakes_to(hole), before);
+    });
+}
+
+/// Promises 12, 27 and 49. A timeout is the limit for all addresses together, of a coroutine and of a plain thread, and closes what was under way.
+#[test]
+fn a_timeout_bounds_all_addresses_together() {
+    matrix(LIMIT, "addresses that do not answer", |case| {
+        let nobody = FullBacklog::new();
+        let hole = nobody.addr;
+        let before = handshakes_to(hole);
+        case.run(move || {
+            let limit = DELAY + DELAY / 2;
+            let ended = withy::timeout(limit, || connect(&[hole, hole, hole]).map(drop));
+            assert!(ended.is_err());
+            assert_eq!(handshakes_to(hole), before);
+            // A name with one address alike.
+            let name = format!("127.0.0.1:{}", hole.port());
+            let ended = withy::timeout(DELAY / 50, || TcpStream::connect(name).map(drop));
+            assert!(ended.is_err());
+            assert_eq!(handshakes_to(hole), before);
+        });
+    });
+}
+
+/// Promise 12. The families take turns: an IPv6 address comes before the second IPv4 address, wherever it stands.
+#[test]
+fn the_families_take_turns() {
+    matrix(LIMIT, "addresses of both families", |case| {
+        let Ok(six) = std::net::TcpListener::bind("[::1]:0") else {
+            eprintln!("this machine has no IPv6: nothing tested");
+            return;
+        };
+        let (_listener, four) = listening();
+        let (_owner, refuses) = closed_port();
+        let addrs = [refuses, four, six.local_addr().unwrap()];
+        let stream = case.run(move || connect(&addrs).unwrap());
+        assert_eq!(stream.peer_addr().unwrap(), six.local_addr().unwrap());
+        // The first family is that of the first address.
+        let addrs = [addrs[2], addrs[0], addrs[1]];
+        let stream = case.run(move || connect(&addrs).unwrap());
+        assert_eq!(stream.peer_addr().unwrap(), six.local_addr().unwrap());
+    });
+}
+
+/// Promise 12. A list without an end is tried in order, in bounded memory, until one of its addresses connects.
+#[test]
+fn an_endless_list_of_addresses_is_tried() {
+    struct Endless(SocketAddr, SocketAddr);
+    impl std::net::ToSocketAddrs for Endless {
+        type Iter = std::iter::Chain<
+            std::iter::Take<std::iter::Repeat<SocketAddr>>,
+            std::iter::Repeat<SocketAddr>,
+        >;
+        fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+            let refusing = std::iter::repeat(self.0).take(1000);
+            Ok(refusing.chain(std::iter::repeat(self.1)))
+        }
+    }
+    matrix(LIMIT, "an endless list", |case| {
+        let (_owner, refuses) = closed_port();
+        let (_listener, good) = listening();
+        let stream = case.run(move || TcpStream::connect(Endless(refuses, good)).unwrap());
+        assert_eq!(stream.peer_addr().unwrap(), good);
+    });
+}
+
+/// Law 5. A destructor that connects while its coroutine unwinds from a cancellation gets an error instead of a wait.
+#[test]
+fn nobody_waits_for_addresses_while_a_cancellation_unwinds() {
+    struct ConnectsInDrop(
+        SocketAddr,
+        Arc<std::sync::Mutex<Option<io::Result<TcpStream>>>>,
+    );
+    impl Drop for ConnectsInDrop {
+        fn drop(&mut self) {
+            *self.1.lock().unwrap() = Some(connect(&[self.0, self.0]));
+        }
+    }
+    within(LIMIT, "a connection in a destructor", || {
+        let runtime = withy::Runtime::builder().workers(1).build().unwrap();
+        let nobody = FullBacklog::new();
+        let outcome = Arc::new(std::sync::Mutex::new(None));
+        let guard = ConnectsInDrop(nobody.addr, outcome.clone());
+        let sleeper = runtime.spawn(move || {
+            let _guard = guard;
+            withy::park();
+        });
+        runtime.run(withy::yield_now);
+        sleeper.cancel();
+        assert!(sleeper.join().is_err());
+        let outcome = outcome.lock().unwrap().take().expect("it was dropped");
+        assert_eq!(kind(&outcome), Some(ErrorKind::TimedOut));
+    });
+}
+
+/// Promise 49. Races that are won, lost, bounded and cancelled leave no descriptor behind.
+#[test]
+fn races_leave_no_descriptor_behind() {
+    if !child::alone("races_leave_no_descriptor_behind", &[]) {
+        return;
+    }
+    within(10 * LIMIT, "hundreds of races", || {
+        let runtime = withy::Runtime::builder().workers(2).build().unwrap();
+        let nobody = FullBacklog::new();
+        let (_owner, refuses) = closed_port();
+        let (listener, good) = listening();
+        std::thread::spawn(move || listener.incoming().flatten().for_each(drop));
+        let hole = nobody.addr;
+        let race = move |n: u64| {
+            let limit = Duration::from_micros(n * 997 % 400_000);
+            let addrs = [hole, refuses, refuses, hole, good];
+            drop(withy::timeout(limit, || connect(&addrs)));
+        };
+        let round = |base: u64| {
+            let racers: Vec<_> = (base..base + 100)
+                .map(|n| runtime.spawn(move || race(n)))
+                .collect();
+            for (n, racer) in racers.into_iter().enumerate() {
+                if n % 7 == 0 {
+                    racer.cancel();
+                }
+                let _ = racer.join();
+            }
+        };
+        round(0);
+        let before = descriptors();
+        for n in 1..=3 * stress_rounds() as u64 {
+            round(100 * n);
+        }
+        // The peer closes accepted connections in its own time.
+        until(|| descriptors() <= before);
+    });
+}
