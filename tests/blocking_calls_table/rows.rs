@@ -35,6 +35,7 @@ pub(crate) struct Call {
 pub(crate) fn rows() -> Vec<Row> {
     let files = FILES.iter().map(|name| like("blocking", name));
     let waits = waits().into_iter().chain(super::sync_rows::waits());
+    let waits = waits.chain(super::connect_rows::waits());
     waits.chain(files).collect()
 }
 
@@ -73,7 +74,6 @@ fn waits() -> Vec<Row> {
         row("net::Duplex::peek", || duplex_read(|stream| drop(stream.peek(&mut [0])))),
         in_coroutines(row("blocking", || queued(withy::spawn_blocking, || withy::blocking(|| ())))),
         in_coroutines(row("compute", || queued(|job| withy::spawn(|| withy::compute(job)), || withy::compute(|| ())))),
-        like("blocking", "net::TcpListener::bind"),
         row("net::signal::ctrl_c", || forever(|| drop(signal::ctrl_c()))),
         row("net::signal::Signals::wait", || forever(|| drop(rare_signal().wait()))),
         row("net::signal::Iter::next", || forever(|| drop(rare_signal().iter().next()))),
@@ -140,7 +140,7 @@ fn in_coroutines(row: Row) -> Row {
 }
 
 /// For a function that waits by calling another one, which has a row of its own.
-fn like(other: &'static str, name: &'static str) -> Row {
+pub(crate) fn like(other: &'static str, name: &'static str) -> Row {
     Row {
         like: Some(other),
         ..row(name, || forever(|| ()))
@@ -301,7 +301,7 @@ fn write(write: fn(&TcpStream) -> std::io::Result<usize>) -> Call {
 }
 
 /// To a listener that nobody accepts from and whose backlog is full: the handshake is not answered.
-fn connect(wait: fn(SocketAddr)) -> Call {
+pub(crate) fn connect(wait: fn(SocketAddr)) -> Call {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
         .expect("a descriptor is free");
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
