@@ -13,7 +13,7 @@ use std::time::Duration;
 use rig::process::{tasks, threads_named};
 use rig::{child, tools, until};
 use support::sockets::kind;
-use support::{LIMIT, matrix, within};
+use support::{Callers, Case, LIMIT, matrix, within};
 use withy::net::{TcpListener, TcpStream, lookup_host, lookup_host_timeout};
 
 fn std_says(name: &str) -> std::io::Result<Vec<SocketAddr>> {
@@ -29,12 +29,7 @@ fn withy_says(name: &str) -> std::io::Result<Vec<SocketAddr>> {
 fn the_answers_are_stds() {
     matrix(LIMIT, "names as std has them", |case| {
         case.run(|| {
-            let names = [
-                "localhost:80",
-                "127.0.0.1:1",
-                "[::1]:2",
-                "nobody.invalid:80",
-            ];
+            let names = ["localhost:80", "127.0.0.1:1", "[::1]:2"];
             let bad = [
                 "",
                 ":",
@@ -75,25 +70,26 @@ fn odd_limits_are_stds() {
     });
 }
 
-/// A name that does not exist fails in every call that takes one, with std's error.
+/// A name that does not exist fails in every call that takes one, with std's error. The system asks its name server, wherever
+/// that is, so this is not done more often than it must.
 #[test]
 fn a_name_that_does_not_exist_fails_everywhere() {
     let name = "nobody.invalid:80";
     let expected = std_says(name).unwrap_err().to_string();
-    matrix(LIMIT, "a name that does not exist", move |case| {
-        let expected = expected.clone();
-        case.run(move || {
+    for callers in [Callers::Coroutines, Callers::Threads] {
+        within(5 * LIMIT, "a name that does not exist", || {
+            let case = Case::new(1, false, callers);
             let failures = [
-                TcpStream::connect(name).map(drop),
-                TcpListener::bind(name).map(drop),
-                lookup_host(name).map(drop),
-                lookup_host_timeout(name, LIMIT).map(drop),
+                case.spawn(move || TcpStream::connect(name).map(drop)),
+                case.spawn(move || TcpListener::bind(name).map(drop)),
+                case.spawn(move || lookup_host(name).map(drop)),
+                case.spawn(move || lookup_host_timeout(name, LIMIT).map(drop)),
             ];
             for failure in failures {
-                assert_eq!(failure.unwrap_err().to_string(), expected);
+                assert_eq!(failure.join().unwrap_err().to_string(), expected);
             }
         });
-    });
+    }
 }
 
 /// Law 1. On a plain thread no runtime is started for a plain lookup.
@@ -104,7 +100,7 @@ fn a_plain_thread_needs_no_runtime() {
     }
     let before = tasks().len();
     assert!(lookup_host("localhost:80").unwrap().count() > 0);
-    assert!(TcpStream::connect("nobody.invalid:80").is_err());
+    assert!(TcpStream::connect("localhost:0").is_err());
     assert_eq!(tasks().len(), before);
     // One that must be able to leave needs somebody else to do it.
     lookup_host_timeout("localhost:80", LIMIT)

@@ -10,8 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rig::{tools, until};
-use socket2::SockFilter;
-use support::addresses::{FullBacklog, closed_port, handshakes_to};
+use support::addresses::{FullBacklog, closed_port, handshakes_to, mute};
 use support::sockets::{kind, narrow_pair, pair};
 use support::{Callers, Case, LIMIT, matrix, within};
 use withy::net::{Keepalive, TcpListener, TcpSocket, TcpStream};
@@ -485,13 +484,6 @@ fn a_keepalive_timer_runs() {
     ours.set_keepalive(Some(KEEPALIVE)).unwrap();
     let row = ss_row("-tno", ours.local_addr().unwrap()).join(" ");
     assert!(row.contains("timer:(keepalive,"), "{row}");
-}
-
-/// A peer that answers nothing any more: its kernel drops all that comes for this socket.
-fn mute(peer: &std::net::TcpStream) {
-    let drop_all = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
-    let filtered = socket2::SockRef::from(peer).attach_filter(&[drop_all]);
-    filtered.expect("a filter can be attached");
 }
 
 /// A half-open connection is found by keepalive probes: the read that waits fails with `TimedOut`.

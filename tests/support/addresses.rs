@@ -1,6 +1,8 @@
-//! Addresses of this host that refuse, or that never answer.
+//! Addresses of this host that refuse or never answer, and peers that do not any more.
 
 use std::net::SocketAddr;
+
+use socket2::SockFilter;
 
 /// An address of this host at which nobody listens. Its owner keeps the port bound, so that nobody else gets it.
 pub(crate) fn closed_port() -> (socket2::Socket, SocketAddr) {
@@ -61,4 +63,11 @@ pub(crate) fn handshakes_to(addr: SocketAddr) -> usize {
         .map(|line| line.split_ascii_whitespace().skip(2).take(2));
     rows.filter(|row| row.clone().eq([peer.as_str(), "02"]))
         .count()
+}
+
+/// Makes a peer one that is gone: its kernel drops, unanswered, all that comes for this socket.
+pub(crate) fn mute(peer: &std::net::TcpStream) {
+    let drop_all = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
+    let filtered = socket2::SockRef::from(peer).attach_filter(&[drop_all]);
+    filtered.expect("a filter can be attached");
 }
