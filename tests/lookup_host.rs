@@ -109,10 +109,13 @@ fn a_plain_thread_needs_no_runtime() {
     assert!(tasks().len() > before);
 }
 
+/// A question's bytes, and who asks.
+type Question = (Vec<u8>, SocketAddr);
+
 /// A name server on this host that is silent until it is told to deny everything.
 struct NameServer {
     speaks: Arc<AtomicBool>,
-    asked: Arc<Mutex<Vec<(Vec<u8>, SocketAddr)>>>,
+    asked: Arc<Mutex<Vec<Question>>>,
     socket: Arc<UdpSocket>,
 }
 
@@ -155,7 +158,7 @@ impl NameServer {
 }
 
 /// The question as the answer that there is no such name (RFC 1035, section 4.1.1: QR, RA and RCODE 3).
-fn deny(socket: &UdpSocket, (question, peer): &(Vec<u8>, SocketAddr)) {
+fn deny(socket: &UdpSocket, (question, peer): &Question) {
     let mut answer = question.clone();
     answer[2] |= 0x80;
     answer[3] = 0x83;

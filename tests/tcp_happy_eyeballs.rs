@@ -3,13 +3,15 @@
 mod rig;
 mod support;
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rig::process::descriptors;
-use rig::{child, stress_rounds, until};
+use rig::{child, stress_rounds, tools, until};
 use support::addresses::{FullBacklog, closed_port, handshakes_to};
 use support::sockets::kind;
 use support::{Callers, Case, LIMIT, matrix, within};
@@ -241,6 +243,66 @@ fn nobody_waits_for_addresses_while_a_cancellation_unwinds() {
         let outcome = outcome.lock().unwrap().take().expect("it was dropped");
         assert_eq!(kind(&outcome), Some(ErrorKind::TimedOut));
     });
+}
+
+/// One address costs what it costs to connect to it with a time limit, which knows of no others: the same system calls, however
+/// the address is given.
+#[test]
+fn one_address_costs_no_more_system_calls_than_before() {
+    const NAME: &str = "one_address_costs_no_more_system_calls_than_before";
+    if let Some(role) = child::role(NAME) {
+        let (_listener, addr) = listening();
+        for _ in 0..5 {
+            match &*role {
+                "limit" => TcpStream::connect_timeout(&addr, Duration::MAX),
+                "address" => TcpStream::connect(addr),
+                "list" => TcpStream::connect(&[addr][..]),
+                _ => TcpStream::connect(addr.to_string()),
+            }
+            .unwrap();
+        }
+        return;
+    }
+    if !tools::need("strace") {
+        return;
+    }
+    let expected = calls_of(NAME, "limit");
+    assert_eq!(expected.get("socket"), Some(&6), "{expected:?}");
+    for role in ["address", "list", "text"] {
+        assert_eq!(calls_of(NAME, role), expected, "{role}");
+    }
+}
+
+/// How often test `name` makes each system call that has to do with sockets, as `role`.
+fn calls_of(name: &str, role: &str) -> BTreeMap<String, usize> {
+    let program = std::env::current_exe().expect("a test knows its program");
+    let log = std::env::temp_dir().join(format!("withy-{name}-{role}-{}", std::process::id()));
+    let status = Command::new("strace")
+        .args([
+            "-f",
+            "-e",
+            "trace=%network,poll,ppoll,epoll_ctl,fcntl,ioctl",
+        ])
+        .args(["-e", "signal=none", "-o"])
+        .arg(&log)
+        .arg(program)
+        .args(["--exact", name, "--test-threads=1"])
+        .env("WITHY_TEST_ROLE", format!("{name}={role}"))
+        .stdout(Stdio::null())
+        .status()
+        .expect("strace runs");
+    let text = std::fs::read_to_string(&log).expect("strace has written it");
+    let _ = std::fs::remove_file(&log);
+    assert!(status.success(), "{text}");
+    let mut counts = BTreeMap::new();
+    // `pid name(arguments) = result`; what is resumed after a switch was counted at its beginning.
+    for line in text.lines().filter(|line| !line.contains("resumed>")) {
+        let call = line.split_ascii_whitespace().nth(1).unwrap_or_default();
+        if let Some((call, _)) = call.split_once('(') {
+            *counts.entry(call.to_owned()).or_default() += 1;
+        }
+    }
+    counts
 }
 
 /// Promise 49. Races that are won, lost, bounded and cancelled leave no descriptor behind.

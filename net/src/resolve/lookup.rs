@@ -11,6 +11,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::vec;
 
@@ -50,7 +51,7 @@ type Answer = io::Result<vec::IntoIter<SocketAddr>>;
 /// A blocking call: from a coroutine it may unwind, when that is cancelled or a timeout around it elapses. It does so at
 /// once: nobody waits for the resolver. A lookup that has begun goes on without its caller to its own end (glibc gives up
 /// after some tens of seconds, see `timeout` and `attempts` in resolv.conf(5)) and holds its thread as long; so the
-/// runtime's shutdown may find it still at work.
+/// runtime's shutdown may find it still at work. Only if the runtime has no room for one more coroutine is the resolver waited for.
 ///
 /// # Errors
 ///
@@ -135,6 +136,7 @@ impl Name<'_> {
 }
 
 /// A [`Name`] that can go to another thread, and outlive who asked.
+#[derive(Clone)]
 enum OwnedName {
     Joined(String),
     Pair(String, u16),
@@ -162,22 +164,29 @@ impl OwnedName {
 fn ask(
     gate: &'static Semaphore,
     limit: Option<Duration>,
-    resolve: impl FnOnce() -> Answer + Send + 'static,
+    resolve: impl FnOnce() -> Answer + Clone + Send + 'static,
 ) -> Answer {
     refuse_while_unwinding()?;
     let patience = Patience::new(limit);
-    let permit = patience.acquire(gate)?;
+    let permit = Arc::new(patience.acquire(gate)?);
     let (answer, question) = oneshot();
-    let job = Builder::new()
-        .name("withy-lookup".to_owned())
-        .spawn(move || {
+    let job = Builder::new().name("withy-lookup".to_owned()).spawn({
+        let (permit, resolve) = (permit.clone(), resolve.clone());
+        move || {
             blocking(move || {
                 let _permit = permit;
                 // If nobody waits for it any more it is nobody's.
                 let _ = answer.send(resolve());
             });
-        })?;
-    let _job = CancelOnDrop(job);
+        }
+    });
+    let _job = match job {
+        Ok(job) => CancelOnDrop(job),
+        // A runtime may have as many coroutines as it can: late is better than never.
+        Err(_) if limit.is_none() => return blocking(resolve),
+        Err(error) => return Err(error),
+    };
+    drop(permit);
     let answered = match patience.left() {
         Some(left) => question.recv_timeout(left),
         None => question.recv().map_err(Into::into),

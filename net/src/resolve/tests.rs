@@ -260,3 +260,20 @@ fn nothing_is_looked_up_while_a_cancellation_unwinds() {
     assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
     assert_eq!(resolver.begun(), 0);
 }
+
+/// A runtime that has all the coroutines that it may have looks names up all the same.
+#[test]
+fn a_full_runtime_still_looks_names_up() {
+    let builder = Runtime::builder().workers(1).max_coroutines(1);
+    let runtime = builder.build().expect("a runtime can be built");
+    let (resolver, gate) = (Resolver::default(), gate(1));
+    resolver.release();
+    let asking = resolver.clone();
+    let answers = runtime.run(move || {
+        let unlimited = asking.ask(gate, None).unwrap();
+        let error = asking.ask(gate, Some(AGES)).unwrap_err();
+        (unlimited, error.kind(), gate.available_permits())
+    });
+    assert_eq!(answers.0.as_slice(), [answer()]);
+    assert_eq!((answers.1, answers.2), (io::ErrorKind::OutOfMemory, 1));
+}

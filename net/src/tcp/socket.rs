@@ -2,6 +2,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use libc::c_int;
@@ -301,3 +302,7 @@ impl fmt::Debug for TcpSocket {
         out.field("fd", &self.as_raw_fd()).finish()
     }
 }
+
+// As `TcpStream`: every call is whole, whatever unwinds out of it.
+impl UnwindSafe for TcpSocket {}
+impl RefUnwindSafe for TcpSocket {}

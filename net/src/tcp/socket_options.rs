@@ -99,7 +99,7 @@ impl TcpSocket {
         self.socket.handle().only_v6()
     }
 
-    /// Sets `SO_LINGER`, see [`TcpStream::set_linger`].
+    /// Sets `SO_LINGER`, see [`TcpStream::set_linger`](crate::TcpStream::set_linger).
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl TcpSocket {
         self.socket.handle().linger()
     }
 
-    /// Sets `TCP_NODELAY`, see [`TcpStream::set_nodelay`].
+    /// Sets `TCP_NODELAY`, see [`TcpStream::set_nodelay`](crate::TcpStream::set_nodelay).
     ///
     /// # Errors
     ///
@@ -189,7 +189,7 @@ impl TcpSocket {
         self.socket.handle().tcp_nodelay()
     }
 
-    /// Sets `TCP_QUICKACK`, see [`TcpStream::set_quickack`].
+    /// Sets `TCP_QUICKACK`, see [`TcpStream::set_quickack`](crate::TcpStream::set_quickack).
     ///
     /// # Errors
     ///
