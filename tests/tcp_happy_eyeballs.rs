@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rig::process::descriptors;
+use rig::process::{descriptors, set_limit};
 use rig::{child, stress_rounds, tools, until};
 use support::addresses::{FullBacklog, closed_port, handshakes_to};
 use support::sockets::kind;
@@ -44,6 +44,9 @@ fn an_address_that_does_not_answer_is_passed_over() {
         let stream = case.run(move || connect(&[hole, good]).unwrap());
         assert_eq!(stream.peer_addr().unwrap(), good);
         assert_eq!(handshakes_to(hole), before, "the loser is closed");
+        let winner = socket2::SockRef::from(&stream);
+        assert!(!winner.nonblocking().unwrap(), "its mode is std's");
+        assert_eq!(stream.write_timeout().unwrap(), None);
     });
 }
 
@@ -271,6 +274,66 @@ fn one_address_costs_no_more_system_calls_than_before() {
     for role in ["address", "list", "text"] {
         assert_eq!(calls_of(NAME, role), expected, "{role}");
     }
+}
+
+/// An attempt for which the netpoller has no room fails with the system's error, and the next begins: nobody spins for what
+/// cannot be waited for. One that needs no wait is not concerned.
+#[test]
+fn an_attempt_that_cannot_be_waited_for_fails() {
+    const NAME: &str = "an_attempt_that_cannot_be_waited_for_fails";
+    if child::role(NAME).is_some() {
+        return within(LIMIT, "attempts that cannot be registered", || {
+            let runtime = withy::Runtime::builder().workers(1).build().unwrap();
+            let nobody = FullBacklog::new();
+            let (_listener, good) = listening();
+            let hole = nobody.addr;
+            runtime.run(|| {
+                // A thread's first call is let through.
+                let waited = TcpStream::connect_timeout(&hole, Duration::from_millis(1));
+                assert_eq!(kind(&waited), Some(ErrorKind::TimedOut));
+                let error = connect(&[hole, hole]).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+                let stream = connect(&[hole, good]).unwrap();
+                assert_eq!(stream.peer_addr().unwrap(), good);
+            });
+        });
+    }
+    if !tools::need("strace") {
+        return;
+    }
+    // strace counts the calls of each thread; the first of the main thread is for the worker's waker.
+    let output = Command::new("strace")
+        .args(["-f", "-e", "trace=epoll_ctl", "-e", "signal=none"])
+        .args(["-e", "inject=epoll_ctl:error=ENOSPC:when=2+"])
+        .arg(std::env::current_exe().expect("a test knows its program"))
+        .args(["--exact", NAME, "--nocapture", "--test-threads=1"])
+        .env("WITHY_TEST_ROLE", format!("{NAME}=unregistered"))
+        .output()
+        .expect("strace runs");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+    assert!(text.contains("(INJECTED)"), "{text}");
+}
+
+/// Without descriptors every attempt fails; the system's error is the source of what is told.
+#[test]
+fn attempts_without_descriptors_fail() {
+    if !child::alone("attempts_without_descriptors_fail", &[]) {
+        return;
+    }
+    let (_listener, good) = listening();
+    set_limit(libc::RLIMIT_NOFILE, 3);
+    let error = connect(&[good, good]).unwrap_err();
+    let single = connect(&[good]).unwrap_err();
+    set_limit(libc::RLIMIT_NOFILE, 1000);
+    assert_eq!(single.raw_os_error(), Some(libc::EMFILE));
+    let source = error.get_ref().and_then(|error| error.source());
+    let source = source.and_then(|error| error.downcast_ref::<io::Error>());
+    assert_eq!(source.and_then(io::Error::raw_os_error), Some(libc::EMFILE));
+    connect(&[good, good]).unwrap();
 }
 
 /// How often test `name` makes each system call that has to do with sockets, as `role`.
