@@ -342,6 +342,15 @@ fn a_socket_that_cannot_connect_says_why() {
     });
 }
 
+/// Sockets may be sent, shared, and kept over a panic, as std's.
+#[test]
+fn sockets_and_settings_go_anywhere() {
+    use std::panic::{RefUnwindSafe, UnwindSafe};
+    fn goes_anywhere<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
+    goes_anywhere::<TcpSocket>();
+    goes_anywhere::<Keepalive>();
+}
+
 /// A socket that was made elsewhere, with an option that withy does not know, is taken over; and given away.
 #[test]
 fn a_descriptor_becomes_a_socket_and_back() {
@@ -398,17 +407,25 @@ fn listeners_share_a_port_if_all_say_so() {
 /// Promise 17. An IPv6 socket that is only that leaves the port to an IPv4 one.
 #[test]
 fn a_port_can_have_a_listener_of_each_family() {
-    let Ok(six) = TcpSocket::v6() else {
+    if TcpSocket::v6().is_err() {
         eprintln!("this machine has no IPv6: nothing tested");
         return;
+    }
+    let listeners = || {
+        let six = TcpSocket::v6()?;
+        six.set_only_v6(true)?;
+        six.bind("[::]:0".parse().unwrap())?;
+        let six = six.listen(1)?;
+        let port = six.local_addr()?.port();
+        let four = TcpSocket::v4()?;
+        four.bind(SocketAddr::from(([0, 0, 0, 0], port)))?;
+        std::io::Result::Ok((six, four.listen(1)?, port))
     };
-    six.set_only_v6(true).unwrap();
-    six.bind("[::]:0".parse().unwrap()).unwrap();
-    let six = six.listen(1).unwrap();
-    let port = six.local_addr().unwrap().port();
-    let four = TcpSocket::v4().unwrap();
-    four.bind(SocketAddr::from(([0, 0, 0, 0], port))).unwrap();
-    let four = four.listen(1).unwrap();
+    // Another test may have the port, which the system chose for IPv6 only.
+    let (_six, four, port) = std::iter::repeat_with(listeners)
+        .take(100)
+        .find_map(Result::ok)
+        .expect("one of a hundred ports is free for both");
     let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
     assert_eq!(four.accept().unwrap().1, client.local_addr().unwrap());
 }
