@@ -4,13 +4,14 @@ mod rig;
 mod support;
 
 use std::cell::Cell;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
+use std::process::Command;
 use std::time::Duration;
 
-use rig::until;
-use support::addresses::mute;
+use rig::{tools, until};
+use support::addresses::{closed_port, mute};
 use support::sockets::{kind, narrow_pair, pair};
 use support::{LIMIT, within};
 use withy::net::{Keepalive, TcpListener, TcpSocket, TcpStream};
@@ -96,7 +97,10 @@ fn a_port_with_old_connections_needs_reuse_addr() {
         until(|| state(addr, peer).as_deref() == Some(TIME_WAIT));
         let plain = TcpSocket::v4().unwrap();
         assert_eq!(kind(&plain.bind(addr)), Some(ErrorKind::AddrInUse));
-        TcpListener::bind(addr).unwrap();
+        let _listener = TcpListener::bind(addr).unwrap();
+        // A port at which somebody listens is taken all the same.
+        let second = TcpListener::bind(addr);
+        assert_eq!(kind(&second), Some(ErrorKind::AddrInUse));
     });
 }
 
@@ -119,6 +123,14 @@ fn a_full_accept_queue_keeps_clients_waiting() {
     within(LIMIT, "a full accept queue", || {
         let (listener, addr) = listening(2);
         let _queued = [(); 3].map(|()| TcpStream::connect(addr).unwrap());
+        if tools::need("ss") {
+            let output = Command::new("ss").arg("-tln").output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let rows = text.lines().map(|line| line.split_ascii_whitespace());
+            let mut queues = rows.filter(|row| row.clone().nth(3) == Some(&*addr.to_string()));
+            let row = queues.next().expect("ss knows the listener");
+            assert_eq!(row.skip(1).take(2).collect::<Vec<_>>(), ["3", "2"]);
+        }
         let limit = Duration::from_millis(100);
         let late = TcpStream::connect_timeout(&addr, limit);
         assert_eq!(kind(&late), Some(ErrorKind::TimedOut));
@@ -136,6 +148,26 @@ fn a_close_with_bytes_unread_is_a_reset() {
         let (server, mut client) = pair();
         client.write_all(b"unread").unwrap();
         until(|| server.recv_queue().unwrap() == 6);
+        drop(server);
+        let read = client.read(&mut [0]);
+        assert_eq!(kind(&read), Some(ErrorKind::ConnectionReset));
+    });
+}
+
+/// RST. Promise 12.
+#[test]
+fn a_closed_port_refuses() {
+    let (_owner, addr) = closed_port();
+    let refused = TcpStream::connect(addr);
+    assert_eq!(kind(&refused), Some(ErrorKind::ConnectionRefused));
+}
+
+/// RST. Promise 2.
+#[test]
+fn a_linger_of_zero_makes_any_close_a_reset() {
+    within(LIMIT, "a reset", || {
+        let (server, mut client) = pair();
+        server.set_linger(Some(Duration::ZERO)).unwrap();
         drop(server);
         let read = client.read(&mut [0]);
         assert_eq!(kind(&read), Some(ErrorKind::ConnectionReset));
@@ -265,6 +297,20 @@ fn queues_grow_on_both_sides_of_a_slow_reader() {
     });
 }
 
+/// What a growing Recv-Q or Send-Q says.
+#[test]
+fn a_send_queue_that_grows_alone_says_that_nothing_arrives() {
+    within(LIMIT, "bytes on their way", || {
+        let (mut ours, peer) = pair();
+        mute(&peer);
+        for n in 1..=3 {
+            ours.write_all(&[0; 1000]).unwrap();
+            assert_eq!(ours.send_queue().unwrap(), n * 1000);
+        }
+        assert_eq!(TcpStream::from(peer).recv_queue().unwrap(), 0);
+    });
+}
+
 fn sharing(addr: SocketAddr) -> TcpListener {
     let socket = TcpSocket::for_addr(addr).unwrap();
     socket.set_reuse_port(true).unwrap();
@@ -375,6 +421,36 @@ fn a_small_write_waits_for_the_acknowledgement_of_the_last() {
         assert_eq!(unsent(&ours), 1);
         ours.set_nodelay(true).unwrap();
         assert_eq!(unsent(&ours), 0, "it pushes what was kept back");
+    });
+}
+
+/// Nagle. What comes together was sent together.
+#[test]
+fn several_buffers_in_one_call_are_one_segment() {
+    within(LIMIT, "a message of two buffers", || {
+        let (mut ours, peer) = pair();
+        let peer = TcpStream::from(peer);
+        let message = [IoSlice::new(b"5\n"), IoSlice::new(b"hello")];
+        assert_eq!(ours.write_vectored(&message).unwrap(), 7);
+        until(|| peer.recv_queue().unwrap() > 0);
+        assert_eq!(peer.recv_queue().unwrap(), 7);
+    });
+}
+
+/// Delayed ACKs. The kernel sees that answers are written, with which ACKs can go.
+#[test]
+fn quickack_does_not_stay() {
+    within(LIMIT, "a change of the kernel's mind", || {
+        let (mut ours, mut peer) = pair();
+        ours.set_quickack(true).unwrap();
+        assert!(ours.quickack().unwrap());
+        let mut byte = [0];
+        while ours.quickack().unwrap() {
+            peer.write_all(b"?").unwrap();
+            ours.read_exact(&mut byte).unwrap();
+            ours.write_all(b"!").unwrap();
+            peer.read_exact(&mut byte).unwrap();
+        }
     });
 }
 
