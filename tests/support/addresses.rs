@@ -47,10 +47,31 @@ impl FullBacklog {
             addr,
         }
     }
+
+    /// How many of the fillers' own handshakes are not answered.
+    pub(crate) fn handshakes(&self) -> usize {
+        let unconnected = |filler: &&socket2::Socket| filler.peer_addr().is_err();
+        self.fillers.iter().filter(unconnected).count()
+    }
 }
 
-/// The handshakes of this host with an IPv4 address that are not answered yet.
-pub(crate) fn handshakes_to(addr: SocketAddr) -> usize {
+/// Fails unless so many handshakes of this host with an IPv4 address are not answered yet.
+///
+/// The kernel's table is read in pieces, and other tests change it meanwhile, so that a row may be missing or there twice: a number
+/// that is right is seen sooner or later, and one that stays wrong is wrong.
+pub(crate) fn assert_handshakes(addr: SocketAddr, expected: usize) {
+    let mut seen = 0;
+    for _ in 0..500 {
+        seen = handshakes_to(addr);
+        if seen == expected {
+            return;
+        }
+        withy::sleep(std::time::Duration::from_millis(5));
+    }
+    panic!("{seen} handshakes with {addr}, expected {expected}");
+}
+
+fn handshakes_to(addr: SocketAddr) -> usize {
     let SocketAddr::V4(addr) = addr else {
         panic!("got {addr}, expected an IPv4 address")
     };
