@@ -180,7 +180,7 @@ fn options_outlive_connect_listen_and_accept() {
 
 /// Promise 19. Numbers that the kernel would refuse, or turn into others, are `InvalidInput` and change nothing; times are never shortened.
 #[test]
-fn odd_values_are_refused_or_rounded_up() {
+fn odd_values_of_keepalive_are_refused_or_rounded_up() {
     let socket = TcpSocket::v4().unwrap();
     socket.set_keepalive(Some(KEEPALIVE)).unwrap();
     let odd = [
@@ -242,7 +242,13 @@ fn odd_values_are_refused_or_rounded_up() {
         count: 1,
     };
     assert_eq!(socket.keepalive().unwrap(), Some(rounded));
+}
 
+/// Promise 19. The same of other times.
+#[test]
+fn odd_values_of_times_are_refused_or_rounded_up() {
+    let socket = TcpSocket::v4().unwrap();
+    let ns = Duration::from_nanos(1);
     for odd in [Duration::ZERO, 25 * 86_400 * SEC, Duration::MAX] {
         let refused = socket.set_user_timeout(Some(odd));
         assert_eq!(kind(&refused), Some(ErrorKind::InvalidInput), "{odd:?}");
@@ -258,7 +264,12 @@ fn odd_values_are_refused_or_rounded_up() {
     assert_eq!(socket.defer_accept().unwrap(), Some(SEC));
     socket.set_defer_accept(Some(Duration::MAX)).unwrap();
     assert!(socket.defer_accept().unwrap() > Some(60 * SEC));
+}
 
+/// Promise 19. A size beyond the kernel's limit is that limit.
+#[test]
+fn odd_values_of_sizes_are_lowered() {
+    let socket = TcpSocket::v4().unwrap();
     let sysctl = |name: &str| -> usize {
         let text = std::fs::read_to_string(format!("/proc/sys/net/core/{name}")).unwrap();
         text.trim().parse().unwrap()
