@@ -26,3 +26,8 @@ pub mod thread {
     #[allow(deprecated, reason = "std has them too")]
     pub use withy_runtime::{park_timeout_ms, sleep_ms};
 }
+
+/// The snippets of the guide to TCP, as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tcp.md")]
+struct GuideToTcp;

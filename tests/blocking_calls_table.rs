@@ -6,6 +6,8 @@
 mod rig;
 mod support;
 
+#[path = "blocking_calls_table/connect_rows.rs"]
+mod connect_rows;
 #[path = "blocking_calls_table/descriptor_rows.rs"]
 mod descriptor_rows;
 #[path = "blocking_calls_table/rows.rs"]

@@ -7,54 +7,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+use support::addresses::{FullBacklog, closed_port};
 use support::sockets::kind;
 use support::{Callers, Case, LIMIT, matrix, within};
 use withy::net::{TcpListener, TcpStream};
-
-/// An address of this host at which nobody listens. Its owner keeps the port bound, so that nobody else gets it.
-fn closed_port() -> (socket2::Socket, SocketAddr) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket
-        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
-    (socket, addr)
-}
-
-/// An address that answers to no SYN: a listener whose backlog is full.
-struct FullBacklog {
-    listener: socket2::Socket,
-    _fillers: Vec<socket2::Socket>,
-    addr: SocketAddr,
-}
-
-impl FullBacklog {
-    fn new() -> FullBacklog {
-        let listener =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        listener
-            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-            .unwrap();
-        listener.listen(0).unwrap();
-        let addr = listener.local_addr().unwrap().as_socket().unwrap();
-        // A backlog of 0 takes one connection; more of them stay in the handshake.
-        let fillers = (0..4)
-            .map(|_| {
-                let filler =
-                    socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
-                        .unwrap();
-                filler.set_nonblocking(true).unwrap();
-                let _ = filler.connect(&addr.into());
-                filler
-            })
-            .collect();
-        FullBacklog {
-            listener,
-            _fillers: fillers,
-            addr,
-        }
-    }
-}
 
 /// Promise 12.
 #[test]
@@ -183,7 +139,7 @@ fn a_connection_waits_for_its_answer() {
             accepted.push(stream);
             let peer = peer.as_socket().unwrap();
             let fillers: Vec<_> = late
-                ._fillers
+                .fillers
                 .iter()
                 .map(|filler| filler.local_addr().unwrap().as_socket().unwrap())
                 .collect();

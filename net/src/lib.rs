@@ -13,7 +13,7 @@
 //! | `adopt.rs` | taking descriptors over from std, and giving them away |
 //! | `listen.rs` | what listeners of all families share |
 //! | `options.rs` | addresses, modes, timeouts and options that every socket type shares |
-//! | `tcp/` | [`TcpStream`], [`TcpListener`] and what makes a connection |
+//! | `tcp/` | [`TcpStream`], [`TcpListener`], [`TcpSocket`] and what makes a connection |
 //! | `shell/` | what every socket type says in the same words |
 //! | `udp/` | [`UdpSocket`] |
 //! | `unix/` | [`UnixStream`], [`UnixListener`], [`UnixDatagram`]: sockets of this machine |
@@ -22,7 +22,7 @@
 //! | `io/` | [pipes](io::pipe) and the standard streams of children |
 //! | `pollable/` | [`Pollable`]: any descriptor that can be waited for |
 //! | `process.rs` | waiting for a child |
-//! | `resolve.rs` | names to addresses, off the workers |
+//! | `resolve.rs`, `resolve/` | names to addresses, off the workers |
 //! | `serve/` | [`Server`]: accept loops, limits, an orderly end |
 //! | `signal.rs` | waiting for signals |
 //! | `interop/` | conversions from and to std and descriptors; the only place with `unsafe` |
@@ -68,8 +68,9 @@ pub use duplex::{Duplex, duplex};
 pub use heartbeat::{Due, Heartbeat};
 pub use pollable::Pollable;
 pub use reconnect::{Backoff, Jitter, reconnect};
+pub use resolve::{lookup_host, lookup_host_timeout};
 #[cfg(panic = "unwind")]
 pub use serve::{Counters, Listener, Outcome, Server, Summary, serve};
-pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use tcp::{Incoming, Keepalive, TcpListener, TcpSocket, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixListener, UnixStream};

@@ -4,10 +4,13 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
-use socket2::SockAddr;
+use libc::c_int;
+use socket2::{SockAddr, TcpKeepalive};
 use withy_runtime::poll::{Direction, Registration};
 
+use crate::interop::{self, Queue};
 use crate::socket::Socket;
+use crate::tcp::Keepalive;
 
 impl Socket {
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -48,6 +51,103 @@ impl Socket {
     pub(crate) fn deadline(&self, direction: Direction) -> Option<Instant> {
         self.registration().deadline(direction)
     }
+
+    pub(crate) fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
+        self.handle().set_recv_buffer_size(buffer_size(bytes))
+    }
+
+    pub(crate) fn recv_buffer_size(&self) -> io::Result<usize> {
+        self.handle().recv_buffer_size()
+    }
+
+    pub(crate) fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
+        self.handle().set_send_buffer_size(buffer_size(bytes))
+    }
+
+    pub(crate) fn send_buffer_size(&self) -> io::Result<usize> {
+        self.handle().send_buffer_size()
+    }
+
+    /// Of several settings, none is made if one of them is out of range.
+    pub(crate) fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
+        let Some(keepalive) = keepalive else {
+            return self.handle().set_keepalive(false);
+        };
+        let times = keepalive.in_kernels_units()?;
+        let settings = TcpKeepalive::new()
+            .with_time(times.idle)
+            .with_interval(times.interval)
+            .with_retries(times.count);
+        self.handle().set_tcp_keepalive(&settings)
+    }
+
+    pub(crate) fn keepalive(&self) -> io::Result<Option<Keepalive>> {
+        let handle = self.handle();
+        if !handle.keepalive()? {
+            return Ok(None);
+        }
+        Ok(Some(Keepalive {
+            idle: handle.tcp_keepalive_time()?,
+            interval: handle.tcp_keepalive_interval()?,
+            count: handle.tcp_keepalive_retries()?,
+        }))
+    }
+
+    /// Never shorter than asked: up to the next millisecond. Never none for some: not zero.
+    pub(crate) fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        let Some(timeout) = timeout else {
+            return self.handle().set_tcp_user_timeout(None);
+        };
+        if timeout.is_zero() {
+            return Err(zero_timeout());
+        }
+        let ms = timeout.as_nanos().div_ceil(1_000_000);
+        // The kernel's is an int.
+        let ms = u64::try_from(ms)
+            .ok()
+            .filter(|&ms| ms <= c_int::MAX as u64)
+            .ok_or_else(|| {
+                let text =
+                    format!("got a user timeout of {timeout:?}, expected 24 days at most, or None");
+                io::Error::new(io::ErrorKind::InvalidInput, text)
+            })?;
+        self.handle()
+            .set_tcp_user_timeout(Some(Duration::from_millis(ms)))
+    }
+
+    pub(crate) fn user_timeout(&self) -> io::Result<Option<Duration>> {
+        self.handle().tcp_user_timeout()
+    }
+
+    /// Up to the next second; the kernel goes on up to its next retransmission.
+    pub(crate) fn set_defer_accept(&self, patience: Option<Duration>) -> io::Result<()> {
+        let secs = match patience {
+            None => 0,
+            Some(patience) if patience.is_zero() => return Err(zero_timeout()),
+            Some(patience) => {
+                let secs = patience.as_nanos().div_ceil(1_000_000_000);
+                c_int::try_from(secs).unwrap_or(c_int::MAX)
+            }
+        };
+        interop::set_defer_accept(self.registration().fd(), secs)
+    }
+
+    pub(crate) fn defer_accept(&self) -> io::Result<Option<Duration>> {
+        let secs = interop::defer_accept(self.registration().fd())?;
+        let secs = u64::try_from(secs).unwrap_or(0);
+        Ok((secs > 0).then(|| Duration::from_secs(secs)))
+    }
+
+    pub(crate) fn queued(&self, queue: Queue) -> io::Result<usize> {
+        let bytes = interop::queued(self.registration().fd(), queue)?;
+        // The kernel counts no fewer than none.
+        Ok(usize::try_from(bytes).unwrap_or(0))
+    }
+}
+
+/// The kernel's is an int, which must not turn out negative: it is lowered to the system's maximum anyhow.
+fn buffer_size(bytes: usize) -> usize {
+    bytes.min(c_int::MAX as usize)
 }
 
 /// An internet address, or the error that std gives for a socket of another family.

@@ -38,6 +38,7 @@ pub(crate) fn rows() -> Vec<Row> {
     let waits = waits.chain(super::serve_rows::waits());
     let waits = waits.chain(super::descriptor_rows::waits());
     let waits = waits.chain(super::udp_unix_rows::waits());
+    let waits = waits.chain(super::connect_rows::waits());
     waits.chain(files).collect()
 }
 
@@ -76,7 +77,6 @@ fn waits() -> Vec<Row> {
         row("net::Duplex::peek", || duplex_read(|stream| drop(stream.peek(&mut [0])))),
         in_coroutines(row("blocking", || queued(withy::spawn_blocking, || withy::blocking(|| ())))),
         in_coroutines(row("compute", || queued(|job| withy::spawn(|| withy::compute(job)), || withy::compute(|| ())))),
-        like("blocking", "net::TcpListener::bind"),
         row("net::signal::ctrl_c", || forever(|| drop(signal::ctrl_c()))),
         row("net::signal::Signals::wait", || forever(|| drop(rare_signal().wait()))),
         row("net::signal::Iter::next", || forever(|| drop(rare_signal().iter().next()))),
@@ -304,7 +304,7 @@ fn write(write: fn(&TcpStream) -> std::io::Result<usize>) -> Call {
 }
 
 /// To a listener that nobody accepts from and whose backlog is full: the handshake is not answered.
-fn connect(wait: fn(SocketAddr)) -> Call {
+pub(crate) fn connect(wait: fn(SocketAddr)) -> Call {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
         .expect("a descriptor is free");
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");

@@ -2,6 +2,7 @@
 //! waits. Every test crate includes this module whole and uses a part of it.
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
+pub(crate) mod addresses;
 pub(crate) mod fault;
 pub(crate) mod sockets;
 

@@ -6,6 +6,7 @@ mod control;
 mod credentials;
 mod descriptor;
 mod name;
+mod queries;
 mod signal;
 
 pub(crate) use calls::{recv, recv_from, recv_vectored};
@@ -13,4 +14,5 @@ pub(crate) use control::{FDS_MAX, recv_with_fds, send_with_fds};
 pub(crate) use credentials::peer_credentials;
 pub(crate) use descriptor::convert_descriptors;
 pub(crate) use name::name_in;
+pub(crate) use queries::{Queue, defer_accept, queued, set_defer_accept};
 pub(crate) use signal::handle_on_alternate_stack;

@@ -66,8 +66,8 @@ impl TcpListener {
     ///
     /// # Cancellation
     ///
-    /// A blocking call only where a name has to be looked up, and that is waited for: from a coroutine it may unwind
-    /// afterwards, when that is cancelled or a timeout around it elapses. Nothing is bound then.
+    /// A blocking call only where a name has to be looked up: from a coroutine it may unwind meanwhile, when that is
+    /// cancelled or a timeout around it elapses. Nothing is bound then.
     ///
     /// # Examples
     ///

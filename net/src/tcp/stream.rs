@@ -8,9 +8,10 @@ use std::time::Duration;
 use withy_runtime::poll::{AsRegistration, Registration};
 
 use super::connect::connect;
+use super::race::connect_any;
 use crate::interop;
 use crate::options::zero_timeout;
-use crate::resolve::each_addr;
+use crate::resolve::addresses;
 use crate::socket::{Socket, stream_io};
 
 /// A TCP connection: [`std::net::TcpStream`] whose calls park the coroutine where std's block the thread.
@@ -58,25 +59,33 @@ interop::convert_descriptors!(TcpStream, std::net::TcpStream);
 impl TcpStream {
     /// Opens a TCP connection to a remote host.
     ///
-    /// `addr` may give several addresses: they are tried in order until one connects. Names (strings, and pairs of
-    /// a string and a port) are looked up on another thread while the caller is parked.
+    /// Names (strings, and pairs of a string and a port) are looked up on another thread while the caller is parked;
+    /// [`lookup_host`](crate::lookup_host) says more.
+    ///
+    /// If there are several addresses they are tried in order, IPv6 and IPv4 in turn, by "Happy Eyeballs" ([RFC 8305]): the next
+    /// attempt begins when one has failed, or when none has succeeded for 250 ms. The first to succeed is the stream, and
+    /// the others are closed. Up to eight attempts are under way at a time.
+    ///
+    /// A limit for all of that together is `withy::timeout(limit, || TcpStream::connect("name:80"))`. For one address there is
+    /// [`connect_timeout`](Self::connect_timeout), and [`TcpSocket`](crate::TcpSocket) for what has to be set before.
+    ///
+    /// [RFC 8305]: https://www.rfc-editor.org/rfc/rfc8305
     ///
     /// # Cancellation
     ///
-    /// A blocking call: it unwinds if the coroutine is cancelled, or a `timeout` around it elapses. The connection that is
-    /// being made is closed then; a look-up that has begun is waited for.
+    /// A blocking call: from a coroutine it may unwind, when that is cancelled or a timeout around it elapses. It does so at
+    /// once. All connections that were being made are closed; a look-up that has begun goes on alone, and nobody
+    /// waits for it.
     ///
     /// # Errors
     ///
     /// The error of the last address that was tried, as std's: `ConnectionRefused`, `HostUnreachable`,
-    /// `NetworkUnreachable`, `TimedOut` …; that of the look-up if it fails; `InvalidInput` if there is no address.
-    ///
-    /// # Cancellation
-    ///
-    /// A blocking call: from a coroutine it may unwind, when that is cancelled or a timeout around it elapses. The
-    /// connection that was being made is given up; a look-up is waited for first.
+    /// `NetworkUnreachable`, `TimedOut` …; that of the look-up if it fails; `InvalidInput` if there is no address. If there
+    /// were several addresses, the text tells of all of them, and the error of the last one is its source.
     ///
     /// # Differences from std
+    ///
+    /// std tries one address after the other, each for as long as the kernel does (over two minutes).
     ///
     /// A [`ToSocketAddrs`] implementation of your own runs on the worker. If it looks names up, let it call
     /// `to_socket_addrs` where blocking is allowed.
@@ -96,16 +105,12 @@ impl TcpStream {
     /// # }
     /// ```
     pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<TcpStream> {
-        each_addr(addr, |addr| connect(addr, None)).map(TcpStream::from_socket)
+        connect_any(addresses(&addr)?).map(TcpStream::from_socket)
     }
 
     /// Opens a TCP connection to a remote host, giving up after `timeout`.
     ///
     /// It takes one address, since the limit is for one attempt.
-    ///
-    /// # Cancellation
-    ///
-    /// A blocking call, as [`connect`](Self::connect).
     ///
     /// # Errors
     ///

@@ -27,4 +27,4 @@ pub use socket_arm::AsRegistration;
 #[doc(hidden)]
 pub use socket_arm::SocketArm;
 #[doc(hidden)]
-pub use visit::refuse_while_unwinding;
+pub use visit::{refuse_while_unwinding, wait_may_unwind};

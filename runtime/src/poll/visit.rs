@@ -12,6 +12,7 @@ use super::lobby::{Ticket, Withdraw};
 use super::registration::Direction;
 use super::slab::Token;
 use super::slot::{Announce, EnterLobby, Retract, Waiter, Word};
+use crate::context;
 use crate::task::handle::yield_now;
 use crate::task::interrupt;
 use crate::task::park::{self, Unparker};
@@ -381,4 +382,12 @@ pub fn refuse_while_unwinding() -> io::Result<()> {
         io::ErrorKind::TimedOut,
         "would have to wait while the caller unwinds from a cancellation or a timeout",
     ))
+}
+
+/// Whether a wait of the caller's may be cut short: it is a coroutine, or a plain thread in a region that can be unwound. For
+/// what can only be left, not interrupted, such as a call of the system's resolver.
+#[doc(hidden)]
+#[must_use]
+pub fn wait_may_unwind() -> bool {
+    context::in_coroutine() || interrupt::is_framed()
 }

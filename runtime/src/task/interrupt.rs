@@ -266,6 +266,11 @@ pub(crate) fn abandon(f: impl FnOnce()) {
     f();
 }
 
+/// Whether the caller is in a region that can be unwound by itself.
+pub(crate) fn is_framed() -> bool {
+    with_current(|_, interrupts| interrupts.innermost.get().is_some())
+}
+
 /// The deadline that the caller's frames set to its waits.
 pub(crate) fn current_limit() -> Moment {
     with_current(|_, interrupts| interrupts.limit.get())

@@ -1,0 +1,240 @@
+//! Options of every TCP socket: connected, listening, or neither yet.
+
+use std::io;
+use std::time::Duration;
+
+use super::keepalive::Keepalive;
+use super::listener::TcpListener;
+use super::socket::TcpSocket;
+use super::stream::TcpStream;
+
+/// Implements them for `$type`. `$make` is the line of the examples that makes one, called `socket`.
+macro_rules! shared_options {
+    ($type:ty, $make:literal) => {
+        impl $type {
+            /// Has the kernel ask a silent peer whether it is still there (`SO_KEEPALIVE` with its three times), or not to.
+            ///
+            /// Of a listener, and of a socket that is going to be one, the connections that it accepts inherit it.
+            ///
+            /// # Errors
+            ///
+            /// `InvalidInput` if a number is out of the range that [`Keepalive`] gives for it; nothing is changed then.
+            ///
+            /// # Differences from std
+            ///
+            /// std has no such method.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # mod withy { pub use withy_net as net; }
+            /// use std::time::Duration;
+            /// use withy::net::*;
+            ///
+            /// # fn main() -> std::io::Result<()> {
+            #[doc = $make]
+            /// let idle = Duration::from_secs(60);
+            /// socket.set_keepalive(Some(Keepalive { idle, ..Keepalive::default() }))?;
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
+                self.socket.set_keepalive(keepalive)
+            }
+
+            /// What [`set_keepalive`](Self::set_keepalive) has set, as the kernel has it.
+            ///
+            /// # Errors
+            ///
+            /// Those of getsockopt(2).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # mod withy { pub use withy_net as net; }
+            /// use withy::net::*;
+            ///
+            /// # fn main() -> std::io::Result<()> {
+            #[doc = $make]
+            /// assert_eq!(socket.keepalive()?, None);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn keepalive(&self) -> io::Result<Option<Keepalive>> {
+                self.socket.keepalive()
+            }
+
+            /// Limits how long bytes that were sent may stay unacknowledged, or unsent for want of room at the peer, before the
+            /// kernel gives the connection up (`TCP_USER_TIMEOUT`); `None` leaves it to the number of retransmissions, which
+            /// takes a quarter of an hour.
+            ///
+            /// Reads and writes fail with `TimedOut` then. With [keepalive](Self::set_keepalive) it also decides when unanswered
+            /// probes are enough, instead of their count. Rounded up to milliseconds.
+            ///
+            /// # Errors
+            ///
+            /// `InvalidInput` if it is zero, or more than 24 days.
+            ///
+            /// # Differences from std
+            ///
+            /// std has no such method. See tcp(7) and [RFC 5482](https://www.rfc-editor.org/rfc/rfc5482).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # mod withy { pub use withy_net as net; }
+            /// use std::time::Duration;
+            /// use withy::net::*;
+            ///
+            /// # fn main() -> std::io::Result<()> {
+            #[doc = $make]
+            /// socket.set_user_timeout(Some(Duration::from_secs(20)))?;
+            /// assert_eq!(socket.user_timeout()?, Some(Duration::from_secs(20)));
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.socket.set_user_timeout(timeout)
+            }
+
+            /// What [`set_user_timeout`](Self::set_user_timeout) has set.
+            ///
+            /// # Errors
+            ///
+            /// Those of getsockopt(2).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # mod withy { pub use withy_net as net; }
+            /// use withy::net::*;
+            ///
+            /// # fn main() -> std::io::Result<()> {
+            #[doc = $make]
+            /// assert_eq!(socket.user_timeout()?, None);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn user_timeout(&self) -> io::Result<Option<Duration>> {
+                self.socket.user_timeout()
+            }
+
+            /// Fixes the size of the receive buffer, in bytes (`SO_RCVBUF`).
+            ///
+            /// The kernel adapts the size itself as long as nobody sets it. It doubles what it is given, to have room
+            /// for its own records, and lowers it to `net.core.rmem_max`. The window that is offered to the peer can grow no
+            /// further than was agreed at the handshake: what should be larger is set before, on a
+            /// [`TcpSocket`] or a [`TcpListener`], from which accepted connections inherit it.
+            ///
+            /// # Errors
+            ///
+            /// Those of setsockopt(2).
+            ///
+            /// # Differences from std
+            ///
+            /// std has no such method. See socket(7) and tcp(7).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # mod withy { pub use withy_net as net; }
+            /// use withy::net::*;
+            ///
+            /// # fn main() -> std::io::Result<()> {
+            #[doc = $make]
+            /// socket.set_recv_buffer_size(16384)?;
+            /// assert_eq!(socket.recv_buffer_size()?, 32768);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
+                self.socket.set_recv_buffer_size(bytes)
+            }
+
+            /// The size of the receive buffer in bytes, with what the kernel needs for itself.
+            ///
+            /// # Errors
+            ///
+            /// Those of getsockopt(2).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # mod withy { pub use withy_net as net; }
+            /// use withy::net::*;
+            ///
+            /// # fn main() -> std::io::Result<()> {
+            #[doc = $make]
+            /// assert!(socket.recv_buffer_size()? > 0);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn recv_buffer_size(&self) -> io::Result<usize> {
+                self.socket.recv_buffer_size()
+            }
+
+            /// Fixes the size of the send buffer, in bytes (`SO_SNDBUF`): how much may be written that the peer has not
+            /// acknowledged.
+            ///
+            /// What [`set_recv_buffer_size`](Self::set_recv_buffer_size) says of adapting and doubling holds here too; the
+            /// limit is `net.core.wmem_max`.
+            ///
+            /// # Errors
+            ///
+            /// Those of setsockopt(2).
+            ///
+            /// # Differences from std
+            ///
+            /// std has no such method. See socket(7) and tcp(7).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # mod withy { pub use withy_net as net; }
+            /// use withy::net::*;
+            ///
+            /// # fn main() -> std::io::Result<()> {
+            #[doc = $make]
+            /// socket.set_send_buffer_size(16384)?;
+            /// assert_eq!(socket.send_buffer_size()?, 32768);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
+                self.socket.set_send_buffer_size(bytes)
+            }
+
+            /// The size of the send buffer in bytes, with what the kernel needs for itself.
+            ///
+            /// # Errors
+            ///
+            /// Those of getsockopt(2).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # mod withy { pub use withy_net as net; }
+            /// use withy::net::*;
+            ///
+            /// # fn main() -> std::io::Result<()> {
+            #[doc = $make]
+            /// assert!(socket.send_buffer_size()? > 0);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn send_buffer_size(&self) -> io::Result<usize> {
+                self.socket.send_buffer_size()
+            }
+        }
+    };
+}
+
+shared_options!(TcpSocket, "let socket = TcpSocket::v4()?;");
+shared_options!(
+    TcpListener,
+    "let socket = TcpListener::bind(\"127.0.0.1:0\")?;"
+);
+shared_options!(
+    TcpStream,
+    "let listener = TcpListener::bind(\"127.0.0.1:0\")?;\nlet socket = TcpStream::connect(listener.local_addr()?)?;"
+);
