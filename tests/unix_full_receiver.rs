@@ -1,15 +1,18 @@
 //! Receivers and backlogs that are full: what the kernel tells a sender, and that none waits for ever.
 
+mod rig;
 mod support;
 
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use rig::process::thread_id;
 use support::sockets::kind;
-use support::{LIMIT, matrix, within};
+use support::{Callers, Case, LIMIT, matrix, within};
 use withy::Cancelled;
 use withy::net::{UnixDatagram, UnixListener, UnixStream};
 
@@ -56,7 +59,7 @@ fn number(receiver: &std::os::unix::net::UnixDatagram) -> usize {
 }
 
 /// Promise 5. Why `send_to` cannot wait for an event: to poll(2), a sender that is not connected to the full receiver is
-/// writable, so that no edge is to come. If a kernel ever changes that, this says so.
+/// writable. If a kernel ever changes that, this says so.
 #[test]
 fn the_kernel_tells_an_unconnected_sender_nothing() {
     let (_receiver, addr) = receiver();
@@ -99,6 +102,33 @@ fn a_blocked_send_to_goes_on_when_the_receiver_drains() {
             std::thread::yield_now();
         }
         for expected in 0..full + 20 {
+            assert_eq!(number(&receiver), expected);
+        }
+        blocked.join();
+    });
+}
+
+/// Promise 5. The same where others have filled the receiver, so that none of the sender's own is taken.
+#[test]
+fn a_blocked_send_to_goes_on_when_the_datagrams_of_others_are_taken() {
+    matrix(LIMIT, "a send_to behind the datagrams of others", |case| {
+        let (receiver, addr) = receiver();
+        let full = fill(&UnixDatagram::unbound().unwrap(), Some(&addr));
+        let started = Arc::new(AtomicUsize::new(0));
+        let starts = started.clone();
+        let blocked = case.spawn(move || {
+            let sender = UnixDatagram::unbound().unwrap();
+            starts.store(1, Ordering::SeqCst);
+            sender
+                .send_to_addr(full.to_string().as_bytes(), &addr)
+                .unwrap();
+        });
+        while started.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        // Nothing but the order that is meant to be tried depends on it.
+        std::thread::sleep(Duration::from_millis(2));
+        for expected in 0..=full {
             assert_eq!(number(&receiver), expected);
         }
         blocked.join();
@@ -163,6 +193,53 @@ fn several_senders_to_a_full_receiver_all_make_progress() {
         assert_eq!(next, [50; 6]);
         senders.into_iter().for_each(support::Caller::join);
     });
+}
+
+/// Promises 9 and 36. For `send_to` to wait for events would be to spin: a send that fails frees its buffer, which is an
+/// event for the sender. Who waits uses next to no time of its core; nor does a connected sender.
+#[test]
+fn a_sender_that_waits_does_not_spin() {
+    const WAIT: Duration = Duration::from_millis(200);
+    const CPU_MAX: Duration = Duration::from_millis(20);
+    let both = [Callers::Coroutines, Callers::Threads];
+    for (callers, connected) in both.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+        within(LIMIT, "a sender that waits", || {
+            let (receiver, addr) = receiver();
+            let full = fill(&UnixDatagram::unbound().unwrap(), Some(&addr));
+            let case = Case::new(1, false, callers);
+            let (begins, begun) = mpsc::channel();
+            let blocked = case.spawn(move || {
+                begins.send(thread_id()).unwrap();
+                let sender = UnixDatagram::unbound().unwrap();
+                if connected {
+                    sender.connect_addr(&addr).unwrap();
+                    sender.send(b"0").unwrap();
+                } else {
+                    sender.send_to_addr(b"0", &addr).unwrap();
+                }
+            });
+            let thread = begun.recv().unwrap();
+            let before = cpu_time(thread);
+            std::thread::sleep(WAIT);
+            let used = cpu_time(thread) - before;
+            assert!(
+                used < CPU_MAX,
+                "{callers:?}, connected {connected}, used {used:?} of {WAIT:?}"
+            );
+            for _ in 0..=full {
+                number(&receiver);
+            }
+            blocked.join();
+        });
+    }
+}
+
+/// What that thread of this process has run.
+fn cpu_time(thread: libc::pid_t) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat"));
+    let text = text.expect("the thread lives");
+    let nanoseconds = text.split(' ').next().and_then(|text| text.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("the first number is the time"))
 }
 
 /// Promises 22, 24 and 26. The limits of writing hold where there is no event, too; none comes early.

@@ -1,5 +1,6 @@
 //! Unix listeners: acceptors, limits, names, paths.
 
+mod rig;
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
@@ -10,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rig::child::alone;
+use rig::process::{descriptors, mappings, set_limit};
 use socket2::SockRef;
 use support::sockets::kind;
 use support::{Callers, Case, LIMIT, matrix, pollers_of, within};
@@ -397,5 +400,78 @@ fn each_connections_bytes_are_its_own() {
             .collect();
         clients.into_iter().for_each(support::Caller::join);
         server.join();
+    });
+}
+
+/// Promise 45. Out of descriptors: accept says so at once, the connection stays, and it goes on when one is free.
+#[test]
+fn an_accept_without_a_descriptor_says_so_and_recovers() {
+    if !alone("an_accept_without_a_descriptor_says_so_and_recovers", &[]) {
+        return;
+    }
+    within(LIMIT, "an accept at the limit of descriptors", || {
+        let runtime = support::runtime(1, false);
+        let listener = UnixListener::bind("").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut peer = std_unix::UnixStream::connect_addr(&addr).unwrap();
+        peer.write_all(b"x").unwrap();
+        let listener = runtime.spawn(move || {
+            let highest = std::fs::File::open("/dev/null").unwrap();
+            let before = set_limit(libc::RLIMIT_NOFILE, highest.as_raw_fd() as u64);
+            drop(highest);
+            let errors: Vec<_> = (0..3).map(|_| listener.accept().unwrap_err()).collect();
+            set_limit(libc::RLIMIT_NOFILE, before);
+            assert!(
+                errors
+                    .iter()
+                    .all(|error| error.raw_os_error() == Some(libc::EMFILE))
+            );
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+        });
+        listener.join().unwrap();
+    });
+}
+
+/// Promise 49. A thousand connections, datagrams and passed descriptors later, descriptors and mappings are back where
+/// they were.
+#[test]
+fn a_thousand_cycles_leave_nothing_behind() {
+    if !alone("a_thousand_cycles_leave_nothing_behind", &[]) {
+        return;
+    }
+    within(2 * LIMIT, "a thousand cycles", || {
+        let runtime = support::runtime(2, false);
+        let listener = Arc::new(UnixListener::bind("").unwrap());
+        let cycle = || {
+            let (accepts, addr) = (listener.clone(), listener.local_addr().unwrap());
+            let server = runtime.spawn(move || {
+                let (stream, _) = accepts.accept().unwrap();
+                let received = stream.recv_with_fds(&mut [0; 4], 4).unwrap();
+                assert_eq!(received.fds.len(), 1);
+            });
+            let client = runtime.spawn(move || {
+                let stream = UnixStream::connect_addr(&addr).unwrap();
+                stream.send_with_fds(b"x", &[stream.as_fd()]).unwrap();
+                // Left unread, with a descriptor on its way.
+                let (one, _other) = UnixDatagram::pair().unwrap();
+                one.send_with_fds(b"y", &[stream.as_fd()]).unwrap();
+                let udp = withy::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+                udp.set_read_timeout(Some(Duration::from_nanos(1))).unwrap();
+                assert_eq!(kind(&udp.recv(&mut [0])), Some(ErrorKind::WouldBlock));
+            });
+            client.join().unwrap();
+            server.join().unwrap();
+        };
+        (0..50).for_each(|_| cycle());
+        let before = (descriptors(), mappings());
+        (0..1000).for_each(|_| cycle());
+        assert_eq!(descriptors(), before.0);
+        assert!(
+            mappings() <= before.1 + 8,
+            "{} mappings, {} before",
+            mappings(),
+            before.1
+        );
     });
 }

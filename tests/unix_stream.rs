@@ -278,6 +278,27 @@ fn a_shutdown_wakes_all_readers_and_writers_of_all_clones() {
     });
 }
 
+/// Promise 3. Of this end the kernel tells poll(2) and epoll(7) nothing.
+#[test]
+fn a_shutdown_for_writing_wakes_all_writers_of_all_clones() {
+    matrix(LIMIT, "writers that are shut down", |case| {
+        let (ours, _peer) = narrow_pair();
+        let writers: Vec<_> = (0..3)
+            .map(|_| {
+                let mut clone = ours.try_clone().unwrap();
+                case.spawn(move || clone.write_all(&vec![7; 1 << 20]))
+            })
+            .collect();
+        for writer in &writers {
+            writer.until_waiting(ours.as_raw_fd());
+        }
+        ours.shutdown(Shutdown::Write).unwrap();
+        for writer in writers {
+            assert_eq!(kind(&writer.join()), Some(ErrorKind::BrokenPipe));
+        }
+    });
+}
+
 /// Promise 4.
 #[test]
 fn a_write_closed_socket_still_reads() {

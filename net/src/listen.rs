@@ -16,7 +16,11 @@ impl Socket {
     /// Waits for a connection. An accept says nothing about the next connection in the backlog: only `EAGAIN` clears
     /// readiness.
     pub(crate) fn accept(&self) -> io::Result<(OwnedFd, SockAddr)> {
-        let (socket, addr) = self.exact(Direction::Read, accept_living)?;
+        let (socket, addr) = self.registration().io(
+            Direction::Read,
+            |fd| accept_living(&SockRef::from(&fd)),
+            |_| false,
+        )?;
         Ok((socket.into(), addr))
     }
 }

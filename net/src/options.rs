@@ -21,8 +21,14 @@ impl Socket {
         internet(&self.handle().peer_addr()?)
     }
 
+    /// A Unix socket's end has no event for a writer that waits for room (poll(2) reports neither `POLLOUT` nor
+    /// `POLLHUP` after `SHUT_WR`), so those who wait are told here.
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.handle().shutdown(how)
+        self.handle().shutdown(how)?;
+        if matches!(how, Shutdown::Write | Shutdown::Both) {
+            self.registration().wake(Direction::Write);
+        }
+        Ok(())
     }
 
     /// The user's blocking mode, which all clones share and which the descriptor of a stream shows as `O_NONBLOCK`.

@@ -31,6 +31,9 @@ enum Short {
     RanDry,
     /// Nothing: a datagram, or the control data of a Unix stream, ends a transfer whatever stands behind it.
     Nothing,
+    /// Nothing, and there is an end without an event of its own: to a Unix datagram socket that is shut down for reading,
+    /// the kernel gives 0 where the call would block, and `EAGAIN` for ever where it says that it must not.
+    NothingNorTheEnd,
 }
 
 impl Socket {
@@ -42,6 +45,11 @@ impl Socket {
     /// Any other socket: transfers end at boundaries, so that only `EAGAIN` says that it is empty (or full).
     pub(crate) fn with_boundaries(fd: OwnedFd) -> Socket {
         Socket::from_parts(fd, Short::Nothing)
+    }
+
+    /// A socket of Unix datagrams.
+    pub(crate) fn of_unix_datagrams(fd: OwnedFd) -> Socket {
+        Socket::from_parts(fd, Short::NothingNorTheEnd)
     }
 
     fn from_parts(fd: OwnedFd, short: Short) -> Socket {
@@ -152,13 +160,44 @@ impl Socket {
 
     /// Does `call`, which must not block, and waits as often as it gives `EAGAIN`. Whatever it does otherwise proves
     /// nothing about the next call.
-    pub(crate) fn exact<T>(
+    pub(crate) fn exact<T: Ended>(
         &self,
         direction: Direction,
         mut call: impl FnMut(&SockRef<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        self.registration
-            .io(direction, |fd| call(&SockRef::from(&fd)), |_| false)
+        self.registration.io(
+            direction,
+            |fd| self.unless_ended(direction, &SockRef::from(&fd), &mut call),
+            |_| false,
+        )
+    }
+
+    /// `call`, or what stands for the end where the kernel would have the caller wait for ever. Asked once more after
+    /// the end was seen, for a datagram may have come before it; none comes after it.
+    #[inline]
+    fn unless_ended<T: Ended>(
+        &self,
+        direction: Direction,
+        socket: &SockRef<'_>,
+        call: &mut impl FnMut(&SockRef<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let outcome = call(socket);
+        if self.short != Short::NothingNorTheEnd || direction != Direction::Read {
+            return outcome;
+        }
+        match outcome {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock
+                    && !self.registration.is_nonblocking()
+                    && interop::is_shut_for_reading(socket) =>
+            {
+                match call(socket) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => T::ended(),
+                    outcome => outcome,
+                }
+            }
+            outcome => outcome,
+        }
     }
 
     /// Moves up to `asked` bytes, waiting until at least one can. None (the end of the stream) leaves the socket ready,
@@ -171,9 +210,26 @@ impl Socket {
     ) -> io::Result<usize> {
         self.registration.io(
             direction,
-            |fd| call(&SockRef::from(&fd)),
+            |fd| self.unless_ended(direction, &SockRef::from(&fd), &mut call),
             |&moved| self.short == Short::RanDry && 0 < moved && moved < asked,
         )
+    }
+}
+
+/// What a receiving call gives at the end.
+pub(crate) trait Ended: Sized {
+    fn ended() -> io::Result<Self>;
+}
+
+impl Ended for usize {
+    fn ended() -> io::Result<usize> {
+        Ok(0)
+    }
+}
+
+impl Ended for (usize, SockAddr) {
+    fn ended() -> io::Result<(usize, SockAddr)> {
+        Ok((0, SockAddr::unix("")?))
     }
 }
 

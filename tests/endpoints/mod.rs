@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::net as std_unix;
 use std::time::{Duration, Instant};
@@ -186,23 +185,6 @@ fn uninterrupted(mut read: impl FnMut() -> io::Result<usize>) -> usize {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             outcome => return outcome.expect("the other end is there"),
         }
-    }
-}
-
-/// Those that can be shut down.
-pub(crate) trait Shut: Endpoint {
-    fn shut(&self, how: Shutdown);
-}
-
-impl Shut for UnixStream {
-    fn shut(&self, how: Shutdown) {
-        self.shutdown(how).expect("it is connected");
-    }
-}
-
-impl Shut for UnixDatagram {
-    fn shut(&self, how: Shutdown) {
-        self.shutdown(how).expect("it is connected");
     }
 }
 

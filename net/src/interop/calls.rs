@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 
 use socket2::{MaybeUninitSlice, SockAddr, SockRef};
 
@@ -19,6 +20,18 @@ pub(crate) fn recv_from(
 ) -> io::Result<(usize, SockAddr)> {
     // SAFETY: `recv_from_with_flags` promises to write initialised bytes only.
     socket.recv_from_with_flags(unsafe { as_uninit(buf) }, flags)
+}
+
+/// poll(2): whether `socket` is shut down for reading.
+pub(crate) fn is_shut_for_reading(socket: &SockRef<'_>) -> bool {
+    let mut poll = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLRDHUP,
+        revents: 0,
+    };
+    // SAFETY: one writable pollfd.
+    let count = unsafe { libc::poll(&raw mut poll, 1, 0) };
+    count > 0 && poll.revents & libc::POLLRDHUP != 0
 }
 
 /// The same bytes for a function that may leave them uninitialised.

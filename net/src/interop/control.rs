@@ -11,6 +11,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use libc::{SCM_CREDENTIALS, SCM_RIGHTS, SOL_SOCKET, c_int};
 use socket2::{MsgHdr, SockRef};
 
+use crate::socket::Ended;
+
 /// The most descriptors in one message: the kernel's `SCM_MAX_FD`.
 pub(crate) const FDS_MAX: usize = 253;
 
@@ -32,6 +34,7 @@ const fn part_bytes(data: usize) -> usize {
 }
 
 /// A message as it came.
+#[derive(Default)]
 pub(crate) struct Message {
     pub(crate) bytes: usize,
     pub(crate) fds: Vec<OwnedFd>,
@@ -104,14 +107,19 @@ pub(crate) fn recv_with_fds(
     };
     let mut message = Message {
         bytes,
-        fds: Vec::new(),
-        credentials: None,
         control_truncated: header.msg_flags & libc::MSG_CTRUNC != 0,
         bytes_truncated: header.msg_flags & libc::MSG_TRUNC != 0,
+        ..Message::default()
     };
     let len = header.msg_controllen as usize;
     message.take_parts(&control[..len.min(room)]);
     Ok(message)
+}
+
+impl Ended for Message {
+    fn ended() -> io::Result<Message> {
+        Ok(Message::default())
+    }
 }
 
 impl Message {

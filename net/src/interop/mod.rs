@@ -9,7 +9,7 @@ mod name;
 mod queries;
 mod signal;
 
-pub(crate) use calls::{recv, recv_from, recv_vectored};
+pub(crate) use calls::{is_shut_for_reading, recv, recv_from, recv_vectored};
 pub(crate) use control::{FDS_MAX, recv_with_fds, send_with_fds};
 pub(crate) use credentials::peer_credentials;
 pub(crate) use descriptor::convert_descriptors;

@@ -282,13 +282,13 @@ impl UnixDatagram {
 
     fn from_fd(fd: OwnedFd) -> UnixDatagram {
         UnixDatagram {
-            socket: Socket::with_boundaries(fd),
+            socket: Socket::of_unix_datagrams(fd),
         }
     }
 
     fn adopt(fd: OwnedFd) -> UnixDatagram {
         UnixDatagram {
-            socket: Socket::with_boundaries(fd).adopted(),
+            socket: Socket::of_unix_datagrams(fd).adopted(),
         }
     }
 

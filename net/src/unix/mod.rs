@@ -7,8 +7,10 @@
 //! * A transfer on a stream may end early where a message with descriptors begins or ends. So only `EAGAIN` says that
 //!   the kernel's buffer is empty; a short read says nothing.
 //! * A receiver of datagrams holds few of them at a time (`net.unix.max_dgram_qlen`: 10, unless raised). A *connected*
-//!   sender gets an event when there is room again. For [`UnixDatagram::send_to`], and for [`UnixStream::connect`] to a listener whose
-//!   backlog is full, the kernel has none: they try again, after 50 µs at first and every 10 ms in the end.
+//!   sender gets an event when there is room again and at most a quarter of its own send buffer is in use, which is what
+//!   poll(2) calls writable; a blocked sender of std's goes on at the first room. For [`UnixDatagram::send_to`], and for [`UnixStream::connect`] to a
+//!   listener whose backlog is full, the kernel has none: they try again, after 50 µs at first and every 10 ms in the
+//!   end.
 
 mod addr;
 mod credentials;

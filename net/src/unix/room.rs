@@ -2,9 +2,10 @@
 //!
 //! A Unix datagram to a receiver whose queue is full, and a connection to a listener whose backlog is full, give
 //! `EAGAIN`. The kernel remembers who is to be woken only if the sender is *connected* to the receiver
-//! (`unix_dgram_peer_wake_me` in net/unix/af_unix.c); else the sender's descriptor has no event to come, and poll(2) even says that it
-//! is writable. std's calls block inside the kernel, on a queue of the receiver's that has no descriptor. So here the call
-//! is made again and again.
+//! (`unix_dgram_peer_wake_me` in net/unix/af_unix.c). Any other sender is writable to poll(2), however full the receiver,
+//! and even a send that fails is an event for it, as its buffer is freed again (`sock_wfree`): to wait for events would
+//! be to spin. A connecting socket has no event either. std's calls block inside the kernel, on a queue of the receiver's
+//! that has no descriptor. So here the call is made again after a pause, and again.
 //!
 //! Rejected: a second socket that is connected to the receiver, to be polled in the first one's place. It gives an event,
 //! but costs a descriptor at the worst moment, and a receiver that is itself connected refuses it.

@@ -11,7 +11,7 @@ use super::limits::Limits;
 use super::lobby::Lobby;
 use super::registration::Direction;
 use super::slab::{SlotSet, Token};
-use super::slot::{Beginning, Carried, Slot, Snapshot, Word};
+use super::slot::{Beginning, Carried, Signal, Slot, Snapshot, Waiter, Word};
 use crate::atomic::{AtomicU64, Ordering};
 use crate::context;
 use crate::task::park::Unparker;
@@ -176,17 +176,30 @@ impl Interest {
 
     /// Changes a limit, and wakes those who wait in that direction to look at it. `change` says whether it did.
     pub(super) fn change_limits(&self, direction: Direction, change: impl FnOnce(&Limits) -> bool) {
+        self.change(direction, |lane| change(&lane.limits), Word::interrupt);
+    }
+
+    /// As an event would: whoever waits in `direction` tries again.
+    pub(super) fn make_ready(&self, direction: Direction) {
+        self.change(direction, |_| true, |word| word.deliver(Signal::READY));
+    }
+
+    fn change(
+        &self,
+        direction: Direction,
+        change: impl FnOnce(&Lane) -> bool,
+        tell: impl FnOnce(&Word) -> Option<Waiter>,
+    ) {
         let lane = self.lane(direction);
         // One change at a time.
         let place = self.place.lock();
-        if !change(&lane.limits) {
+        if !change(lane) {
             return;
         }
         // Under the lock a slot stays the current one. A caller that registers later sees the limits by this lock.
         if place.slots.is_some() {
             let token = Token::from_bits(self.token.load(Ordering::Relaxed));
-            word_of(token.slot(), direction)
-                .interrupt()
+            tell(word_of(token.slot(), direction))
                 .into_iter()
                 .for_each(driver::wake);
         }

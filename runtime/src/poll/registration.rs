@@ -114,6 +114,12 @@ impl Registration {
         }
     }
 
+    /// Lets those who wait in `direction` try again, as after an event: for a change of the descriptor that the kernel
+    /// has no event for.
+    pub fn wake(&self, direction: Direction) {
+        self.interest.make_ready(direction);
+    }
+
     /// Limits how long [`io`](Registration::io) waits in `direction`, for all who share this registration. Those who
     /// wait now are bound by it too, counted from now. `None`, and durations beyond 500 years, are no limit; zero is
     /// a nanosecond.
