@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub use withy_net as net;
+pub use withy_net::io;
 pub use withy_net::signal;
 pub use withy_runtime::sync;
 pub use withy_runtime::{

@@ -13,6 +13,7 @@
 //! | `options.rs` | addresses, modes, timeouts and options that every socket type shares |
 //! | `tcp/` | [`TcpStream`], [`TcpListener`] and what makes a connection |
 //! | `duplex.rs` | [`duplex`]: a stream pair in memory |
+//! | `io/` | bytes from one stream to another, moved by the kernel where it can: [`mod@io`] |
 //! | `resolve.rs` | names to addresses, off the workers |
 //! | `signal.rs` | waiting for signals |
 //! | `interop/` | conversions from and to std and descriptors; the only place with `unsafe` |
@@ -30,6 +31,7 @@ compile_error!("withy-net builds on epoll and runs on Linux only");
 
 mod duplex;
 mod interop;
+pub mod io;
 mod options;
 mod resolve;
 pub mod signal;

@@ -5,8 +5,10 @@ mod calls;
 mod descriptor;
 mod name;
 mod signal;
+mod stream;
 
 pub(crate) use calls::{recv, recv_vectored};
 pub(crate) use descriptor::convert_descriptors;
 pub(crate) use name::name_in;
-pub(crate) use signal::handle_on_alternate_stack;
+pub(crate) use signal::{handle_on_alternate_stack, sigpipe_is_ignored};
+pub(crate) use stream::registration_in;

@@ -306,13 +306,17 @@ impl TcpStream {
         TcpStream { socket }
     }
 
-    /// Gives the descriptor away with its timeouts, which the kernel keeps from here on. The blocking mode needs
-    /// nothing: the descriptor's has been the user's all along.
+    /// Gives the descriptor away with its timeouts, which the kernel keeps from here on, and the user's blocking mode:
+    /// a splice may have changed the descriptor's (`io/lane.rs`, L6). While clones live they may be splicing.
     fn release(self) -> OwnedFd {
+        let nonblocking = self.socket.registration().is_nonblocking();
         let read_timeout = self.socket.timeout(Direction::Read);
         let write_timeout = self.socket.timeout(Direction::Write);
-        let (fd, _) = self.socket.into_fd();
+        let (fd, is_ours) = self.socket.into_fd();
         let stream = std::net::TcpStream::from(fd);
+        if is_ours {
+            let _ = stream.set_nonblocking(nonblocking);
+        }
         // Neither fails on a socket, and what is no socket has no timeouts to lose.
         let _ = stream.set_read_timeout(read_timeout);
         let _ = stream.set_write_timeout(write_timeout);
