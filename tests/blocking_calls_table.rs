@@ -6,6 +6,8 @@
 mod rig;
 mod support;
 
+#[path = "blocking_calls_table/copy_rows.rs"]
+mod copy_rows;
 #[path = "blocking_calls_table/rows.rs"]
 mod rows;
 #[path = "blocking_calls_table/sources.rs"]

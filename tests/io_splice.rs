@@ -31,10 +31,18 @@ fn a_proxy_moves_its_bytes_by_splice() {
     }
     within(2 * LIMIT, "a traced proxy", || {
         let listeners = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-        let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
+        let addresses = listeners
+            .each_ref()
+            .map(|listener| listener.local_addr().unwrap().to_string());
         let path = std::env::temp_dir().join(format!("withy-io-splice-{}", std::process::id()));
         let mut tracer = Command::new("strace")
-            .args(["-f", "-qq", "-e", "trace=/^(splice|p?readv?2?|p?writev?2?|recv.*|send.*)$", "-o"])
+            .args([
+                "-f",
+                "-qq",
+                "-e",
+                "trace=/^(splice|p?readv?2?|p?writev?2?|recv.*|send.*)$",
+                "-o",
+            ])
             .arg(&path)
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", NAME, "--nocapture", "--test-threads=1"])
@@ -69,7 +77,8 @@ fn be_proxy() {
         .split(' ')
         .map(|address| withy::net::TcpStream::connect(address).unwrap())
         .collect();
-    let copied = withy::run(move || withy::io::copy_bidirectional(&streams[0], &streams[1])).unwrap();
+    let copied =
+        withy::run(move || withy::io::copy_bidirectional(&streams[0], &streams[1])).unwrap();
     assert_eq!((copied.a_to_b, copied.b_to_a), (LEN as u64, LEN as u64));
 }
 
@@ -122,7 +131,10 @@ fn proxies(
     case: &Case,
     number: usize,
     connect: fn() -> (withy::net::TcpStream, TcpStream),
-) -> (Vec<(TcpStream, TcpStream)>, Vec<support::Caller<withy::io::Copied>>) {
+) -> (
+    Vec<(TcpStream, TcpStream)>,
+    Vec<support::Caller<withy::io::Copied>>,
+) {
     (0..number)
         .map(|_| {
             let ((inner, client), (outer, server)) = (connect(), connect());
@@ -138,7 +150,9 @@ fn each_case(what: &str, body: impl Fn(&Case)) {
         (2, true, Callers::Coroutines),
         (8, false, Callers::Mixed),
     ] {
-        within(LIMIT, what, || body(&Case::new(workers, full_stealing, callers)));
+        within(LIMIT, what, || {
+            body(&Case::new(workers, full_stealing, callers))
+        });
     }
 }
 
@@ -211,7 +225,10 @@ fn pipes_take_no_more_than_a_quarter_of_the_descriptors() {
 #[test]
 fn without_a_descriptor_for_a_pipe_bytes_go_through_a_buffer() {
     const PIECE: usize = 3_000_000;
-    if !alone("without_a_descriptor_for_a_pipe_bytes_go_through_a_buffer", &[]) {
+    if !alone(
+        "without_a_descriptor_for_a_pipe_bytes_go_through_a_buffer",
+        &[],
+    ) {
         return;
     }
     set_limit(libc::RLIMIT_NOFILE, 300);

@@ -32,7 +32,10 @@ fn copy(wait: fn(&TcpStream, &TcpStream)) -> Call {
             };
             sender.write_all(b"x").expect("it is connected");
             sender.shutdown(Shutdown::Write).expect("it is connected");
-            assert_eq!(withy::io::copy(&mut from, &mut to).expect("a byte comes"), 1);
+            assert_eq!(
+                withy::io::copy(&mut from, &mut to).expect("a byte comes"),
+                1
+            );
             receiver.read_exact(&mut [0]).expect("a byte comes");
         }),
     }
@@ -65,11 +68,13 @@ fn send_file() -> Call {
 fn write_buffered() -> Call {
     let (mut near, far) = narrow_pair();
     Call {
-        wait: Box::new(move || loop {
-            let bytes = vec![7; 1 << 16];
-            let mut reader = std::io::BufReader::with_capacity(1 << 16, &bytes[..]);
-            std::io::BufRead::fill_buf(&mut reader).expect("it is memory");
-            withy::io::write_buffered(&mut reader, &mut near).expect("it is connected");
+        wait: Box::new(move || {
+            loop {
+                let bytes = vec![7; 1 << 16];
+                let mut reader = std::io::BufReader::with_capacity(1 << 16, &bytes[..]);
+                std::io::BufRead::fill_buf(&mut reader).expect("it is memory");
+                withy::io::write_buffered(&mut reader, &mut near).expect("it is connected");
+            }
         }),
         after: Box::new(move || drop(far)),
     }
