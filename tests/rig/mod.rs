@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
 pub(crate) mod child;
+pub(crate) mod example;
 pub(crate) mod parties;
 pub(crate) mod process;
 pub(crate) mod tools;
