@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::Mutex;
+use std::time::SystemTime;
 
 /// An example that runs. It is killed if it is dropped before it has ended.
 pub(crate) struct Example {
@@ -74,24 +75,45 @@ impl Drop for Example {
     }
 }
 
-/// Where the example is. `cargo test --test NAME` alone does not build it: that is done here, once.
+/// Where the example is. `cargo test` has built it; `cargo test --test NAME` does not, so that it may be missing, or old: then it is built here.
 pub(crate) fn program(name: &str) -> PathBuf {
-    static BUILT: OnceLock<std::sync::Mutex<Vec<String>>> = OnceLock::new();
-    let mut built = BUILT
-        .get_or_init(Default::default)
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING
         .lock()
-        .expect("nothing panics in there");
+        .expect("whoever panicked here has failed already");
     // …/target/debug/deps/test
     let test = std::env::current_exe().expect("a test knows its program");
     let folder = test.ancestors().nth(2).expect("tests stand in deps");
-    if !built.iter().any(|one| one == name) {
+    let program = folder.join("examples").join(name);
+    let built = program.metadata().and_then(|file| file.modified()).ok();
+    if built < last_change() {
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        build.args(["build", "--quiet", "--example", name]);
+        build.args(["build", "--quiet", "--offline", "--example", name]);
         if folder.ends_with("release") {
             build.arg("--release");
         }
         assert!(build.status().expect("cargo can be started").success());
-        built.push(name.to_owned());
     }
-    folder.join("examples").join(name)
+    program
+}
+
+/// Of all that an example is made of.
+fn last_change() -> Option<SystemTime> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["examples", "src", "net/src", "runtime/src"];
+    folders
+        .iter()
+        .filter_map(|folder| last_change_in(&root.join(folder)))
+        .max()
+}
+
+fn last_change_in(folder: &Path) -> Option<SystemTime> {
+    let entries = std::fs::read_dir(folder)
+        .expect("a folder of sources can be read")
+        .flatten();
+    let changes = entries.filter_map(|entry| match entry.path().is_dir() {
+        true => last_change_in(&entry.path()),
+        false => entry.metadata().and_then(|file| file.modified()).ok(),
+    });
+    changes.max()
 }
