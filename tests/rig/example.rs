@@ -45,11 +45,10 @@ impl Example {
     }
 
     pub(crate) fn send(&self, signal: libc::c_int) {
+        let id = self.child.id() as libc::pid_t;
         // SAFETY: kill touches no memory; the child was not reaped yet, so the id is its own.
-        assert_eq!(
-            unsafe { libc::kill(self.child.id() as libc::pid_t, signal) },
-            0
-        );
+        let sent = unsafe { libc::kill(id, signal) };
+        assert_eq!(sent, 0);
     }
 
     /// Its next line, which it is waited for.

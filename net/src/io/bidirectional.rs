@@ -35,7 +35,7 @@ const MOVES_MAX: usize = 16;
 /// `shutdown(Write)`, and the opposite direction goes on until it ends, too. [How it ends](BidirectionalCopy#how-it-ends) otherwise, and limits on how long nothing
 /// may happen, are told with [`BidirectionalCopy`]; here there are no limits.
 ///
-/// The bytes are [spliced](self#splice) where the kernel can. While nothing is under way a copy holds no memory but its caller's
+/// The bytes are [spliced](super#splice) where the kernel can. While nothing is under way a copy holds no memory but its caller's
 /// stack, and no descriptor but the two.
 ///
 /// Meanwhile nobody else should read or write: bytes would go to the one or the other.

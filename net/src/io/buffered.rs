@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read, Write};
 /// Writes the bytes that `reader` holds in its buffer to `writer`, and gives their number. Its stream is not read.
 ///
 /// After this the stream behind the reader can be used directly: by [`copy_bidirectional`](super::copy_bidirectional), say. See
-/// [the module](self#buffered-readers-and-writers) for an example.
+/// [the module](super#buffered-readers-and-writers) for an example.
 ///
 /// # Cancellation
 ///

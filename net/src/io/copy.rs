@@ -11,7 +11,7 @@ use crate::interop;
 /// Copies the entire contents of a reader into a writer, as [`std::io::copy`], and gives the number of bytes.
 ///
 /// It reads until the reader's end, which is not passed on: [`shutdown`](crate::TcpStream::shutdown) does that. Between two streams of withy
-/// (given as they are, or as references to them) the bytes are [spliced](self#splice) if the kernel can; anything else goes through a buffer of 64 KiB, which is taken for as
+/// (given as they are, or as references to them) the bytes are [spliced](super#splice) if the kernel can; anything else goes through a buffer of 64 KiB, which is taken for as
 /// long as the copy goes on.
 ///
 /// The streams' timeouts and deadlines limit its waits as they do those of `read` and `write`.

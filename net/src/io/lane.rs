@@ -186,7 +186,7 @@ impl<'a> Lane<'a> {
         let filled = pipe.fill(self.from.fd);
         self.carrier = Some(Carrier::Pipe(pipe));
         match filled {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            Err(error) if is_refusal(&error) => {
                 self.splices = false;
                 self.fill_buffer(Buffer::take())
             }
@@ -216,7 +216,7 @@ impl<'a> Lane<'a> {
             None => return Ok(0),
             Some(Carrier::Buffer(buffer)) => buffer.drain(&self.to),
             Some(Carrier::Pipe(pipe)) => match pipe.drain(self.to.fd) {
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.drain_unspliced(),
+                Err(error) if is_refusal(&error) => self.drain_unspliced(),
                 given => given,
             },
         }?;
@@ -244,6 +244,14 @@ impl<'a> Lane<'a> {
     pub(super) fn discard(&mut self) {
         self.carrier = None;
     }
+}
+
+/// Of the kernel (this sort of descriptor) or of a sandbox: nothing has moved.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EINVAL | libc::ENOSYS | libc::EPERM)
+    )
 }
 
 /// EINTR surfaces from no call (promise 14).

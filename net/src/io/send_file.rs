@@ -23,7 +23,7 @@ const PIECE_BYTES_MAX: usize = 256 << 10;
 /// **The file part may block the worker**: what is not in the cache is read from the disk while the worker waits, in pieces of 256 KiB. For files
 /// on slow disks read them by `withy::fs` (on threads made for that) and write what was read.
 ///
-/// The descriptor of the socket becomes `O_NONBLOCK`, as [the module](self#splice) tells. Where sendfile(2) refuses, or might raise `SIGPIPE`, the bytes go through a buffer.
+/// The descriptor of the socket becomes `O_NONBLOCK`, as [the module](super#splice) tells. Where sendfile(2) refuses, or might raise `SIGPIPE`, the bytes go through a buffer.
 ///
 /// The socket's write timeout and write deadline limit its waits as they do those of `write`.
 ///
