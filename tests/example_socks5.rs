@@ -227,6 +227,16 @@ fn what_is_no_handshake_ends() {
             say(&mut client, request, &[5, code, 0, 1, 0, 0, 0, 0, 0, 0]);
             is_over(&mut client);
         }
+        // Who goes on after a wrong password is not served.
+        let guarded = Example::start(
+            "socks5",
+            &["--listen", "127.0.0.1:0", "--user", "me:secret"],
+        );
+        let mut client = TcpStream::connect(guarded.address).unwrap();
+        say(&mut client, &[5, 1, 2], &[5, 2]);
+        say(&mut client, b"\x01\x02me\x06sesame", &[1, 1]);
+        let _ = client.write_all(&[5, 1, 0, 1, 127, 0, 0, 1, 0, 80]);
+        is_over(&mut client);
         // Silent, or silent in the middle.
         for start in [&[][..], &[5], &[5, 200, 0]] {
             let mut client = connect();
