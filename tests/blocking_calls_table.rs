@@ -8,6 +8,8 @@ mod support;
 
 #[path = "blocking_calls_table/connect_rows.rs"]
 mod connect_rows;
+#[path = "blocking_calls_table/copy_rows.rs"]
+mod copy_rows;
 #[path = "blocking_calls_table/descriptor_rows.rs"]
 mod descriptor_rows;
 #[path = "blocking_calls_table/rows.rs"]

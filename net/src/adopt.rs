@@ -21,14 +21,18 @@ impl Socket {
         self
     }
 
-    /// Gives the descriptor away with its timeouts, which the kernel keeps from here on. The blocking mode needs
-    /// nothing: the descriptor's has been the user's all along.
+    /// Gives the descriptor away with its timeouts, which the kernel keeps from here on, and the user's blocking mode: a
+    /// splice may have changed the descriptor's (`io/lane.rs`, L6). While clones live they may be splicing.
     pub(crate) fn release(self) -> OwnedFd {
+        let nonblocking = self.registration().is_nonblocking();
         let read_timeout = self.timeout(Direction::Read);
         let write_timeout = self.timeout(Direction::Write);
-        let (fd, _) = self.into_fd();
+        let (fd, sole) = self.into_fd();
         // The options are those of any socket; std rounds them up, where socket2 would make a nanosecond none.
         let stream = std::net::TcpStream::from(fd);
+        if sole {
+            let _ = stream.set_nonblocking(nonblocking);
+        }
         // Neither fails on a socket, and what is no socket has no timeouts to lose.
         let _ = stream.set_read_timeout(read_timeout);
         let _ = stream.set_write_timeout(write_timeout);

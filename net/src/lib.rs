@@ -19,7 +19,7 @@
 //! | `unix/` | [`UnixStream`], [`UnixListener`], [`UnixDatagram`]: sockets of this machine |
 //! | `duplex.rs` | [`duplex`]: a stream pair in memory |
 //! | `heartbeat.rs`, `reconnect.rs` | [`Heartbeat`], [`Backoff`] and [`reconnect`](reconnect()): for long-lived connections |
-//! | `io/` | [pipes](io::pipe) and the standard streams of children |
+//! | `io/` | bytes from one stream to another, moved by the kernel where it can; [pipes](io::pipe) and the standard streams of children |
 //! | `pollable/` | [`Pollable`]: any descriptor that can be waited for |
 //! | `process.rs` | waiting for a child |
 //! | `resolve.rs`, `resolve/` | names to addresses, off the workers |

@@ -39,6 +39,7 @@ pub(crate) fn rows() -> Vec<Row> {
     let waits = waits.chain(super::descriptor_rows::waits());
     let waits = waits.chain(super::udp_unix_rows::waits());
     let waits = waits.chain(super::connect_rows::waits());
+    let waits = waits.chain(super::copy_rows::waits());
     waits.chain(files).collect()
 }
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod child;
 pub(crate) mod endings;
+pub(crate) mod example;
 pub(crate) mod parties;
 pub(crate) mod process;
 pub(crate) mod serving;

@@ -8,6 +8,7 @@ mod descriptor;
 mod name;
 mod queries;
 mod signal;
+mod stream;
 
 pub(crate) use calls::{is_shut_for_reading, recv, recv_from, recv_vectored};
 pub(crate) use control::{FDS_MAX, recv_with_fds, send_with_fds};
@@ -15,4 +16,5 @@ pub(crate) use credentials::peer_credentials;
 pub(crate) use descriptor::convert_descriptors;
 pub(crate) use name::name_in;
 pub(crate) use queries::{Queue, defer_accept, queued, set_defer_accept};
-pub(crate) use signal::handle_on_alternate_stack;
+pub(crate) use signal::{handle_on_alternate_stack, sigpipe_is_ignored};
+pub(crate) use stream::registration_in;

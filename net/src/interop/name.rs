@@ -61,13 +61,13 @@ fn view<'a, A, T: Visible<'a>>(value: &'a A) -> Option<&'a T> {
 }
 
 /// `TypeId::of` without its `'static` bound: types that differ in lifetimes only share an id.
-fn erased_type_id<T>() -> TypeId {
+pub(super) fn erased_type_id<T: ?Sized>() -> TypeId {
     trait Typed {
         fn type_id(&self) -> TypeId
         where
             Self: 'static;
     }
-    impl<T> Typed for PhantomData<T> {
+    impl<T: ?Sized> Typed for PhantomData<T> {
         fn type_id(&self) -> TypeId
         where
             Self: 'static,

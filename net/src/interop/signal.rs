@@ -24,3 +24,15 @@ pub(crate) fn handle_on_alternate_stack(signal: libc::c_int) -> io::Result<()> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+/// Whether a write to a closed connection is sure to raise nothing: what splice(2) and sendfile(2), which cannot be
+/// told `MSG_NOSIGNAL`, depend on. Rust's `main` ignores the signal; a C program that links withy may not.
+pub(crate) fn sigpipe_is_ignored() -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: nothing is changed; the present disposition is written to `action`.
+    if unsafe { libc::sigaction(libc::SIGPIPE, ptr::null(), action.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: the call has succeeded, so it has been written.
+    unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
