@@ -28,6 +28,7 @@ mod listener;
 mod outcome;
 mod per_worker;
 mod server;
+mod unix;
 
 pub use counters::{Counters, Summary};
 pub use listener::Listener;
