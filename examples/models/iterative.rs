@@ -1,0 +1,32 @@
+//! One connection after the other.
+//!
+//! **Flow of control**: the whole program is one loop: accept, serve to the end, close. Whoever comes meanwhile waits in the kernel's queue.
+//! **Good at**: being understood; services that answer at once and close. **Bad at**: everything else: one slow client stops all.
+//! **In the wild**: `inetd`'s wait services, daytime servers, many an embedded device's web page.
+
+use std::io;
+
+use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::protocol::sequential;
+use crate::server::{Server, accept};
+
+pub(crate) const MODEL: Model = Model {
+    name: "iterative",
+    run,
+    at_once: AtOnce::One,
+    shape: Shape {
+        processes: count(1, 0, 0),
+        threads: count(1, 0, 0),
+        epolls: count(0, 0, 0),
+    },
+};
+
+fn run(server: &Server) -> io::Result<()> {
+    let listener = server.listener()?;
+    server.ready(listener.local_addr()?);
+    while let Some(stream) = accept(&listener)? {
+        // A client that goes away in the middle concerns nobody else.
+        let _ = sequential::serve(stream, server.service);
+    }
+    Ok(())
+}

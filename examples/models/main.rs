@@ -1,0 +1,107 @@
+//! Every classic model of a server, one protocol, the same load: how they read, and what they cost.
+//!
+//! `cargo run --release --example models -- compare` measures them and writes a report; `-- list` names them. What they are, and what
+//! came out, is in docs/models.md.
+
+mod catalog;
+mod downstream;
+mod protocol;
+mod server;
+mod turnstile;
+
+mod coroutines;
+mod fork;
+mod iterative;
+mod thread_per_connection;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use protocol::Service;
+use server::{Poller, Server};
+
+/// Server models side by side
+#[derive(Parser)]
+#[command(
+    name = "models",
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage"
+)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Name the models
+    List,
+    /// Serve by one model until SIGTERM; prints `ready ADDRESS`
+    Serve(Serve),
+    /// Be the server behind the session service until killed; prints `ready ADDRESS`
+    Downstream,
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// One of `models list`
+    #[arg(long)]
+    model: String,
+
+    /// Serve sessions that ask the downstream server there; without it, echo
+    #[arg(long, value_name = "ADDR")]
+    downstream: Option<SocketAddr>,
+
+    /// Threads or processes that do the work, where the model has a number of them
+    #[arg(long, value_name = "N", default_value = "2")]
+    workers: usize,
+
+    /// By what the single reactor waits
+    #[arg(long, value_enum, default_value = "epoll")]
+    poller: Poller,
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    match run(Options::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("models: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Box<dyn Error>> {
+    match command {
+        Command::List => catalog::MODELS
+            .iter()
+            .for_each(|model| println!("{}", model.name)),
+        Command::Serve(options) => serve(&options)?,
+        Command::Downstream => downstream::serve()?,
+    }
+    Ok(())
+}
+
+fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
+    let model = catalog::find(&options.model).ok_or_else(|| {
+        format!(
+            "got the model {:?}, expected one of those that `models list` names",
+            options.model
+        )
+    })?;
+    if options.workers == 0 {
+        return Err("got 0 workers, expected at least 1".into());
+    }
+    server::stop_at_sigterm()?;
+    let server = Server {
+        service: options
+            .downstream
+            .map_or(Service::Echo, |downstream| Service::Session { downstream }),
+        workers: options.workers,
+        poller: options.poller,
+    };
+    Ok((model.run)(&server)?)
+}
