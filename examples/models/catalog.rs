@@ -62,6 +62,7 @@ pub(crate) const MODELS: &[Model] = &[
     crate::iterative::MODEL,
     crate::fork::MODEL,
     crate::thread_per_connection::MODEL,
+    crate::reactor::MODEL,
     crate::coroutines::FRESH,
     crate::coroutines::FULL,
 ];

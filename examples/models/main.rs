@@ -5,6 +5,8 @@
 
 mod catalog;
 mod downstream;
+mod event_loop;
+mod pollers;
 mod protocol;
 mod server;
 mod turnstile;
@@ -12,6 +14,7 @@ mod turnstile;
 mod coroutines;
 mod fork;
 mod iterative;
+mod reactor;
 mod thread_per_connection;
 
 use std::error::Error;

@@ -78,9 +78,7 @@ impl Lines {
         };
         let line = self.begin..self.begin + length;
         self.begin = line.end + 1;
-        std::str::from_utf8(&self.bytes[line])
-            .map(Some)
-            .map_err(|_| invalid("got a line that is not UTF-8"))
+        text(&self.bytes[line]).map(Some)
     }
 
     fn length(&self) -> io::Result<Option<usize>> {
@@ -94,6 +92,12 @@ impl Lines {
     }
 }
 
-fn invalid(why: &'static str) -> io::Error {
+/// A line as text, without its newline.
+pub(crate) fn text(line: &[u8]) -> io::Result<&str> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    std::str::from_utf8(line).map_err(|_| invalid("got a line that is not UTF-8"))
+}
+
+pub(crate) fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
