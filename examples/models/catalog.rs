@@ -63,6 +63,10 @@ pub(crate) const MODELS: &[Model] = &[
     crate::fork::MODEL,
     crate::thread_per_connection::MODEL,
     crate::reactor::MODEL,
+    crate::reactor_thread_per_request::MODEL,
+    crate::reactor_thread_per_connection::MODEL,
+    crate::reactor_and_pool::MODEL,
+    crate::half_sync_half_async::MODEL,
     crate::coroutines::FRESH,
     crate::coroutines::FULL,
 ];

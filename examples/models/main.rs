@@ -3,18 +3,26 @@
 //! `cargo run --release --example models -- compare` measures them and writes a report; `-- list` names them. What they are, and what
 //! came out, is in docs/models.md.
 
+mod callbacks;
 mod catalog;
+mod dispatch;
 mod downstream;
 mod event_loop;
 mod pollers;
+mod pool;
 mod protocol;
+mod returns;
 mod server;
 mod turnstile;
 
 mod coroutines;
 mod fork;
+mod half_sync_half_async;
 mod iterative;
 mod reactor;
+mod reactor_and_pool;
+mod reactor_thread_per_connection;
+mod reactor_thread_per_request;
 mod thread_per_connection;
 
 use std::error::Error;
