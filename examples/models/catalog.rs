@@ -66,7 +66,9 @@ pub(crate) const MODELS: &[Model] = &[
     crate::reactor_thread_per_request::MODEL,
     crate::reactor_thread_per_connection::MODEL,
     crate::reactor_and_pool::MODEL,
+    crate::half_sync_half_reactor::MODEL,
     crate::half_sync_half_async::MODEL,
+    crate::leader_followers::MODEL,
     crate::coroutines::FRESH,
     crate::coroutines::FULL,
 ];

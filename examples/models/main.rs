@@ -5,9 +5,11 @@
 
 mod callbacks;
 mod catalog;
+mod claim;
 mod dispatch;
 mod downstream;
 mod event_loop;
+mod handle_set;
 mod pollers;
 mod pool;
 mod protocol;
@@ -18,7 +20,9 @@ mod turnstile;
 mod coroutines;
 mod fork;
 mod half_sync_half_async;
+mod half_sync_half_reactor;
 mod iterative;
+mod leader_followers;
 mod reactor;
 mod reactor_and_pool;
 mod reactor_thread_per_connection;
