@@ -69,6 +69,8 @@ pub(crate) const MODELS: &[Model] = &[
     crate::half_sync_half_reactor::MODEL,
     crate::half_sync_half_async::MODEL,
     crate::leader_followers::MODEL,
+    crate::simulated_proactor::MODEL,
+    crate::actors::MODEL,
     crate::coroutines::FRESH,
     crate::coroutines::FULL,
 ];

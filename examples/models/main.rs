@@ -10,6 +10,7 @@ mod dispatch;
 mod downstream;
 mod event_loop;
 mod handle_set;
+mod io_thread;
 mod pollers;
 mod pool;
 mod protocol;
@@ -17,6 +18,7 @@ mod returns;
 mod server;
 mod turnstile;
 
+mod actors;
 mod coroutines;
 mod fork;
 mod half_sync_half_async;
@@ -27,6 +29,7 @@ mod reactor;
 mod reactor_and_pool;
 mod reactor_thread_per_connection;
 mod reactor_thread_per_request;
+mod simulated_proactor;
 mod thread_per_connection;
 
 use std::error::Error;
