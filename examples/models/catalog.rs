@@ -71,6 +71,7 @@ pub(crate) const MODELS: &[Model] = &[
     crate::leader_followers::MODEL,
     crate::simulated_proactor::MODEL,
     crate::actors::MODEL,
+    crate::ring_buffer::MODEL,
     crate::coroutines::FRESH,
     crate::coroutines::FULL,
 ];

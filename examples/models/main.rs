@@ -15,6 +15,7 @@ mod pollers;
 mod pool;
 mod protocol;
 mod returns;
+mod ring;
 mod server;
 mod turnstile;
 
@@ -29,6 +30,7 @@ mod reactor;
 mod reactor_and_pool;
 mod reactor_thread_per_connection;
 mod reactor_thread_per_request;
+mod ring_buffer;
 mod simulated_proactor;
 mod thread_per_connection;
 
