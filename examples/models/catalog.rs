@@ -70,6 +70,7 @@ pub(crate) const MODELS: &[Model] = &[
     crate::half_sync_half_async::MODEL,
     crate::leader_followers::MODEL,
     crate::simulated_proactor::MODEL,
+    crate::proactor::MODEL,
     crate::actors::MODEL,
     crate::ring_buffer::MODEL,
     crate::coroutines::FRESH,

@@ -3,6 +3,7 @@
 //! `cargo run --release --example models -- compare` measures them and writes a report; `-- list` names them. What they are, and what
 //! came out, is in docs/models.md.
 
+mod buf_ring;
 mod callbacks;
 mod catalog;
 mod claim;
@@ -26,6 +27,7 @@ mod half_sync_half_async;
 mod half_sync_half_reactor;
 mod iterative;
 mod leader_followers;
+mod proactor;
 mod reactor;
 mod reactor_and_pool;
 mod reactor_thread_per_connection;
@@ -47,7 +49,7 @@ use server::{Poller, Server};
 #[derive(Parser)]
 #[command(
     name = "models",
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage"
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 77 the model is not possible here"
 )]
 struct Options {
     #[command(subcommand)]
@@ -83,13 +85,21 @@ struct Serve {
     poller: Poller,
 }
 
+/// The exit code if the kernel has not, or does not permit, what the model is made of.
+const UNSUPPORTED: u8 = 77;
+
 fn main() -> ExitCode {
     env_logger::init();
     match run(Options::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("models: {error}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<std::io::Error>() {
+                Some(error) if error.kind() == std::io::ErrorKind::Unsupported => {
+                    UNSUPPORTED.into()
+                }
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
