@@ -60,14 +60,20 @@ impl Handler {
     /// If the connection is to be closed without a word.
     pub(crate) fn request(&mut self, request: Vec<u8>) -> io::Result<Reply> {
         match self {
-            Handler::Echo => Ok(Reply {
-                bytes: request,
-                closes: false,
-            }),
+            Handler::Echo => Ok(echo(request)),
             Handler::Session(session) => session.request(&request),
         }
     }
 }
+
+// ergonomics: echo, requests
+fn echo(request: Vec<u8>) -> Reply {
+    Reply {
+        bytes: request,
+        closes: false,
+    }
+}
+// ergonomics: end
 
 // ergonomics: session, requests
 pub(crate) struct Session {
