@@ -68,6 +68,7 @@ pub(crate) struct Reactor<P> {
     /// The system has nothing for more connections: nobody is accepted until then.
     accepts_at: Option<Instant>,
     ready: Vec<Ready>,
+    wasted: u64,
 }
 
 impl<P: Poller> Reactor<P> {
@@ -79,13 +80,23 @@ impl<P: Poller> Reactor<P> {
             listener: None,
             accepts_at: None,
             ready: Vec::new(),
+            wasted: 0,
         }
     }
 
     /// From now on it accepts by itself.
     pub(crate) fn listen(&mut self, listener: TcpListener) -> io::Result<()> {
+        self.listen_by(listener, |poller, fd, token| poller.add(fd, token, READS))
+    }
+
+    /// The same, but `watch` tells the poller: of that descriptor, and by which token.
+    pub(crate) fn listen_by(
+        &mut self,
+        listener: TcpListener,
+        watch: impl FnOnce(&mut P, RawFd, usize) -> io::Result<()>,
+    ) -> io::Result<()> {
         listener.set_nonblocking(true)?;
-        self.poller.add(listener.as_raw_fd(), LISTENER, READS)?;
+        watch(&mut self.poller, listener.as_raw_fd(), LISTENER)?;
         self.listener = Some(listener);
         Ok(())
     }
@@ -104,6 +115,11 @@ impl<P: Poller> Reactor<P> {
     /// Whether there is anything left to wait for.
     pub(crate) fn is_idle(&self) -> bool {
         self.listener.is_none() && self.connections.is_empty()
+    }
+
+    /// How often the listener was ready, and then there was nobody: another had been faster.
+    pub(crate) fn wasted(&self) -> u64 {
+        self.wasted
     }
 
     /// Until the listener was shut down and the last connection has ended.
@@ -137,16 +153,21 @@ impl<P: Poller> Reactor<P> {
     }
 
     fn accept(&mut self) -> io::Result<()> {
+        let mut is_first = true;
         while let Some(listener) = &self.listener {
             let error = match listener.accept() {
                 Ok((client, _)) => {
                     self.adopt(client)?;
+                    is_first = false;
                     continue;
                 }
                 Err(error) => error,
             };
             match verdict(&error) {
-                _ if error.kind() == io::ErrorKind::WouldBlock => break,
+                _ if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wasted += u64::from(is_first);
+                    break;
+                }
                 Verdict::Again => {}
                 Verdict::Later => {
                     self.accepts_at = Some(Instant::now() + ACCEPT_PAUSE);

@@ -7,14 +7,23 @@ mod catalog;
 mod downstream;
 mod event_loop;
 mod pollers;
+mod processes;
 mod protocol;
 mod server;
 mod turnstile;
 
+mod async_await;
 mod coroutines;
+mod coroutines_reuseport;
+mod descriptor_passing;
 mod fork;
 mod iterative;
+mod prefork;
+mod prethreaded;
 mod reactor;
+mod reactors_in_processes;
+mod reactors_in_threads;
+mod shared_listener;
 mod thread_per_connection;
 
 use std::error::Error;
@@ -39,12 +48,23 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Name the models
-    List,
+    /// Name the models, and what each is made of while it serves
+    List(List),
     /// Serve by one model until SIGTERM; prints `ready ADDRESS`
     Serve(Serve),
     /// Be the server behind the session service until killed; prints `ready ADDRESS`
     Downstream,
+}
+
+#[derive(clap::Args)]
+struct List {
+    /// Threads or processes that do the work
+    #[arg(long, value_name = "N", default_value = "2")]
+    workers: usize,
+
+    /// Connections that are open
+    #[arg(long, value_name = "N", default_value = "64")]
+    connections: usize,
 }
 
 #[derive(clap::Args)]
@@ -79,9 +99,12 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
-        Command::List => catalog::MODELS
-            .iter()
-            .for_each(|model| println!("{}", model.name)),
+        Command::List(options) => {
+            println!("{}", catalog::head());
+            for model in catalog::MODELS {
+                println!("{}", model.row(options.workers, options.connections));
+            }
+        }
         Command::Serve(options) => serve(&options)?,
         Command::Downstream => downstream::serve()?,
     }
