@@ -3,27 +3,45 @@
 //! `cargo run --release --example models -- compare` measures them and writes a report; `-- list` names them. What they are, and what
 //! came out, is in docs/models.md.
 
+mod callbacks;
 mod catalog;
+mod claim;
+mod dispatch;
 mod downstream;
 mod event_loop;
+mod handle_set;
+mod io_thread;
 mod pollers;
+mod pool;
 mod processes;
 mod protocol;
+mod returns;
+mod ring;
 mod server;
 mod turnstile;
 
+mod actors;
 mod async_await;
 mod coroutines;
 mod coroutines_reuseport;
 mod descriptor_passing;
 mod fork;
+mod half_sync_half_async;
+mod half_sync_half_reactor;
 mod iterative;
+mod leader_followers;
 mod prefork;
 mod prethreaded;
 mod reactor;
+mod reactor_and_pool;
+mod reactor_thread_per_connection;
+mod reactor_thread_per_request;
+mod reactors_and_pool;
 mod reactors_in_processes;
 mod reactors_in_threads;
+mod ring_buffer;
 mod shared_listener;
+mod simulated_proactor;
 mod thread_per_connection;
 
 use std::error::Error;

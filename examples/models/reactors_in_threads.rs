@@ -8,6 +8,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 
@@ -16,7 +17,6 @@ use mio::{Token, Waker};
 use crate::catalog::{AtOnce, Model, Shape, count};
 use crate::event_loop::{RESERVED, Reactor};
 use crate::pollers::Epoll;
-use crate::protocol::Service;
 use crate::server::{Server, accept};
 
 pub(crate) const MODEL: Model = Model {
@@ -33,37 +33,69 @@ pub(crate) const MODEL: Model = Model {
 /// Connections that a reactor has not taken over yet. At the limit the acceptor waits for it (law 8).
 const MAILBOX_MAX: usize = 1024;
 
-/// Where a reactor gets its connections.
-struct Mailbox {
-    sender: SyncSender<TcpStream>,
-    waker: Waker,
+fn run(server: &Server) -> io::Result<()> {
+    serve(server, || Ok(Reactor::new(Epoll::new()?, server.service)))
 }
 
-fn run(server: &Server) -> io::Result<()> {
+/// A reactor that is given its connections.
+pub(crate) trait Adopts: Send {
+    /// What ends its wait. A poller can have one only.
+    fn waker(&self) -> io::Result<Arc<Waker>>;
+
+    /// Waits once, and serves what is ready. Whether it was woken.
+    fn turn(&mut self) -> io::Result<bool>;
+
+    fn adopt(&mut self, client: TcpStream) -> io::Result<()>;
+
+    fn is_idle(&self) -> bool;
+}
+
+/// Accepts, for as many reactors as there are workers.
+pub(crate) fn serve<R: Adopts>(
+    server: &Server,
+    reactor: impl Fn() -> io::Result<R>,
+) -> io::Result<()> {
     let listener = server.listener()?;
+    let mut mailboxes = Vec::new();
+    let mut reactors = Vec::new();
+    for _ in 0..server.workers {
+        let reactor = reactor()?;
+        let waker = reactor.waker()?;
+        let (sender, receiver) = sync_channel(MAILBOX_MAX);
+        mailboxes.push(Mailbox { sender, waker });
+        reactors.push((reactor, receiver));
+    }
     thread::scope(|threads| {
-        let mut mailboxes = Vec::new();
-        let mut reactors = Vec::new();
-        for _ in 0..server.workers {
-            let poller = Epoll::new()?;
-            let waker = Waker::new(poller.poll.registry(), Token(RESERVED))?;
-            let (sender, receiver) = sync_channel(MAILBOX_MAX);
-            mailboxes.push(Mailbox { sender, waker });
-            reactors.push(threads.spawn(|| react(poller, server.service, receiver)));
-        }
+        let start = |(reactor, receiver)| threads.spawn(|| react(reactor, receiver));
+        let reactors: Vec<_> = reactors.into_iter().map(start).collect();
         server.ready(listener.local_addr()?);
         let end = deal(&mailboxes, || accept(&listener));
         // Wakers are kept: a closed one tells nobody anything any more.
-        let mut wakers = Vec::new();
-        for Mailbox { sender, waker } in mailboxes {
-            drop(sender);
-            waker.wake()?;
-            wakers.push(waker);
-        }
+        let _wakers: Vec<_> = mailboxes.into_iter().map(Mailbox::close).collect();
         let ends = reactors.into_iter().map(|reactor| reactor.join());
         let mut ends = ends.map(|end| end.expect("a reactor does not panic"));
         end.and(ends.try_for_each(|end| end))
     })
+}
+
+/// Where a reactor gets its connections.
+struct Mailbox {
+    sender: SyncSender<TcpStream>,
+    waker: Arc<Waker>,
+}
+
+impl Mailbox {
+    /// False: its reactor has failed.
+    fn put(&self, client: TcpStream) -> bool {
+        self.sender.send(client).is_ok() && self.waker.wake().is_ok()
+    }
+
+    fn close(self) -> Arc<Waker> {
+        drop(self.sender);
+        // It is gone, or it comes.
+        let _ = self.waker.wake();
+        self.waker
+    }
 }
 
 /// Each connection to the next mailbox, until there are no more, or a reactor has failed.
@@ -75,21 +107,18 @@ fn deal(
         let Some(client) = next()? else {
             break;
         };
-        if mailbox.sender.send(client).is_err() {
+        if !mailbox.put(client) {
             break;
         }
-        mailbox.waker.wake()?;
     }
     Ok(())
 }
 
 /// Serves what the mailbox brings, until nobody can put anything into it and the last connection has ended.
-fn react(poller: Epoll, service: Service, mailbox: Receiver<TcpStream>) -> io::Result<()> {
-    let mut reactor = Reactor::new(poller, service);
+fn react(mut reactor: impl Adopts, mailbox: Receiver<TcpStream>) -> io::Result<()> {
     let mut is_open = true;
     while is_open || !reactor.is_idle() {
-        let mut has_mail = false;
-        reactor.turn(|_| has_mail = true)?;
+        let mut has_mail = reactor.turn()?;
         while has_mail {
             match mailbox.try_recv() {
                 Ok(client) => reactor.adopt(client)?,
@@ -101,4 +130,24 @@ fn react(poller: Epoll, service: Service, mailbox: Receiver<TcpStream>) -> io::R
         }
     }
     Ok(())
+}
+
+impl Adopts for Reactor<Epoll> {
+    fn waker(&self) -> io::Result<Arc<Waker>> {
+        Waker::new(self.poller.poll.registry(), Token(RESERVED)).map(Arc::new)
+    }
+
+    fn turn(&mut self) -> io::Result<bool> {
+        let mut was_woken = false;
+        Reactor::turn(self, |_| was_woken = true)?;
+        Ok(was_woken)
+    }
+
+    fn adopt(&mut self, client: TcpStream) -> io::Result<()> {
+        Reactor::adopt(self, client)
+    }
+
+    fn is_idle(&self) -> bool {
+        Reactor::is_idle(self)
+    }
 }

@@ -31,7 +31,7 @@ pub(crate) enum Machine {
 }
 
 /// What is to be sent to the two sides, in this order. The owner of the sockets takes it away as it is sent.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Outbox {
     pub(crate) client: Vec<u8>,
     pub(crate) downstream: Vec<u8>,
