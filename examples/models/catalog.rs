@@ -51,6 +51,42 @@ pub(crate) const fn count(fixed: usize, per_worker: usize, per_connection: usize
     }
 }
 
+impl AtOnce {
+    /// `None`: as many as there are.
+    pub(crate) fn max(self, workers: usize) -> Option<usize> {
+        match self {
+            AtOnce::One => Some(1),
+            AtOnce::Workers => Some(workers),
+            AtOnce::Bounded(max) => Some(max),
+            AtOnce::Any => None,
+        }
+    }
+}
+
+impl Model {
+    /// A row of `models list`: the name, how many connections it serves at once, and its processes, threads and epoll instances while
+    /// `connections` are open.
+    pub(crate) fn row(&self, workers: usize, connections: usize) -> String {
+        let max = self.at_once.max(workers);
+        let served = max.map_or(connections, |max| max.min(connections));
+        let max = max.map_or("any".to_owned(), |max| max.to_string());
+        let [processes, threads, epolls] =
+            [self.shape.processes, self.shape.threads, self.shape.epolls]
+                .map(|count| count.of(workers, served));
+        let name = self.name;
+        format!("{name:26} {max:>8} {processes:>10} {threads:>8} {epolls:>7}")
+    }
+}
+
+/// What stands above [`Model::row`].
+pub(crate) fn head() -> String {
+    let names = ("model", "at-once", "processes", "threads", "epolls");
+    format!(
+        "{:26} {:>8} {:>10} {:>8} {:>7}",
+        names.0, names.1, names.2, names.3, names.4
+    )
+}
+
 impl Count {
     pub(crate) fn of(self, workers: usize, connections: usize) -> usize {
         self.fixed + self.per_worker * workers + self.per_connection * connections
@@ -62,10 +98,15 @@ pub(crate) const MODELS: &[Model] = &[
     crate::iterative::MODEL,
     crate::fork::MODEL,
     crate::thread_per_connection::MODEL,
+    crate::prefork::MODEL,
+    crate::prethreaded::MODEL,
     crate::reactor::MODEL,
     crate::reactor_thread_per_request::MODEL,
     crate::reactor_thread_per_connection::MODEL,
     crate::reactor_and_pool::MODEL,
+    crate::reactors_in_threads::MODEL,
+    crate::reactors_in_processes::MODEL,
+    crate::reactors_and_pool::MODEL,
     crate::half_sync_half_reactor::MODEL,
     crate::half_sync_half_async::MODEL,
     crate::leader_followers::MODEL,
@@ -73,8 +114,13 @@ pub(crate) const MODELS: &[Model] = &[
     crate::proactor::MODEL,
     crate::actors::MODEL,
     crate::ring_buffer::MODEL,
+    crate::async_await::MODEL,
     crate::coroutines::FRESH,
     crate::coroutines::FULL,
+    crate::coroutines_reuseport::MODEL,
+    crate::descriptor_passing::MODEL,
+    crate::shared_listener::MODEL,
+    crate::shared_listener::EXCLUSIVE,
 ];
 
 pub(crate) fn find(name: &str) -> Option<&'static Model> {

@@ -12,7 +12,7 @@ use withy::net::TcpListener;
 use withy::{Runtime, Steal};
 
 use crate::catalog::{AtOnce, Model, Shape, count};
-use crate::protocol::sequential;
+use crate::protocol::{Service, sequential};
 use crate::server::{ACCEPT_PAUSE, Server, Verdict, verdict};
 
 /// What has begun stays on its worker.
@@ -33,7 +33,7 @@ pub(crate) const FULL: Model = Model {
 };
 
 /// The main thread waits; beside the workers there is the watchdog.
-const SHAPE: Shape = Shape {
+pub(crate) const SHAPE: Shape = Shape {
     processes: count(1, 0, 0),
     threads: count(2, 1, 0),
     epolls: count(0, 1, 0),
@@ -47,26 +47,29 @@ fn run(server: &Server, steal: Steal) -> io::Result<()> {
         .workers(server.workers)
         .steal(steal)
         .build()?;
-    runtime.run(|| {
-        withy::scope(|connections| {
-            loop {
-                let stream = match listener.accept() {
-                    Ok((stream, _)) => stream,
-                    Err(error) => match verdict(&error) {
-                        Verdict::Stop => return Ok(()),
-                        Verdict::Again => continue,
-                        Verdict::Later => {
-                            withy::sleep(ACCEPT_PAUSE);
-                            continue;
-                        }
-                        Verdict::Fail => return Err(error),
-                    },
-                };
-                stream.set_nodelay(true)?;
-                connections.spawn(move || {
-                    let _ = sequential::serve(stream, service);
-                });
-            }
-        })
+    runtime.run(|| serve(&listener, service))
+}
+
+/// A coroutine for each connection, until the server is to stop and the last of them has ended.
+pub(crate) fn serve(listener: &TcpListener, service: Service) -> io::Result<()> {
+    withy::scope(|connections| {
+        loop {
+            let stream = match listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) => match verdict(&error) {
+                    Verdict::Stop => return Ok(()),
+                    Verdict::Again => continue,
+                    Verdict::Later => {
+                        withy::sleep(ACCEPT_PAUSE);
+                        continue;
+                    }
+                    Verdict::Fail => return Err(error),
+                },
+            };
+            stream.set_nodelay(true)?;
+            connections.spawn(move || {
+                let _ = sequential::serve(stream, service);
+            });
+        }
     })
 }

@@ -9,6 +9,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
+use mio::Waker;
+
 use crate::callbacks::{ready, send};
 use crate::event_loop::{Interest, Poller, Reactor, Serves, Waked};
 use crate::pollers::Epoll;
@@ -101,8 +103,17 @@ impl<D: Dispatch> Dispatcher<D> {
         })
     }
 
-    pub(crate) fn reactor(&mut self) -> &mut Reactor<Epoll, Requests<D>> {
+    pub(crate) fn reactor(&self) -> &Reactor<Epoll, Requests<D>> {
+        &self.reactor
+    }
+
+    pub(crate) fn reactor_mut(&mut self) -> &mut Reactor<Epoll, Requests<D>> {
         &mut self.reactor
+    }
+
+    /// By which answers come back.
+    pub(crate) fn returns_waker(&self) -> Arc<Waker> {
+        self.returns.waker()
     }
 
     /// Serves to the end, see [`Reactor::run`].

@@ -98,6 +98,7 @@ pub(crate) struct Reactor<P, S: Serves = Callbacks> {
     /// The system has nothing for more connections: nobody is accepted until then.
     accepts_at: Option<Instant>,
     ready: Vec<Ready>,
+    wasted: u64,
 }
 
 impl<P: Poller> Reactor<P> {
@@ -117,6 +118,7 @@ impl<P: Poller, S: Serves> Reactor<P, S> {
             listener: None,
             accepts_at: None,
             ready: Vec::new(),
+            wasted: 0,
         }
     }
 
@@ -127,8 +129,17 @@ impl<P: Poller, S: Serves> Reactor<P, S> {
 
     /// From now on it accepts by itself.
     pub(crate) fn listen(&mut self, listener: TcpListener) -> io::Result<()> {
+        self.listen_by(listener, |poller, fd, token| poller.add(fd, token, READS))
+    }
+
+    /// The same, but `watch` tells the poller: of that descriptor, and by which token.
+    pub(crate) fn listen_by(
+        &mut self,
+        listener: TcpListener,
+        watch: impl FnOnce(&mut P, RawFd, usize) -> io::Result<()>,
+    ) -> io::Result<()> {
         listener.set_nonblocking(true)?;
-        self.poller.add(listener.as_raw_fd(), LISTENER, READS)?;
+        watch(&mut self.poller, listener.as_raw_fd(), LISTENER)?;
         self.listener = Some(listener);
         Ok(())
     }
@@ -148,6 +159,11 @@ impl<P: Poller, S: Serves> Reactor<P, S> {
     /// Whether there is anything left to wait for.
     pub(crate) fn is_idle(&self) -> bool {
         self.listener.is_none() && self.connections.is_empty()
+    }
+
+    /// How often the listener was ready, and then there was nobody: another had been faster.
+    pub(crate) fn wasted(&self) -> u64 {
+        self.wasted
     }
 
     /// Until the listener was shut down and the last connection has ended.
@@ -181,6 +197,7 @@ impl<P: Poller, S: Serves> Reactor<P, S> {
     }
 
     fn accept(&mut self) -> io::Result<()> {
+        let mut is_first = true;
         while let Some(listener) = &self.listener {
             if self.connections.len() >= self.connections_max {
                 // Until one has ended.
@@ -189,12 +206,16 @@ impl<P: Poller, S: Serves> Reactor<P, S> {
             let error = match listener.accept() {
                 Ok((client, _)) => {
                     self.adopt(client)?;
+                    is_first = false;
                     continue;
                 }
                 Err(error) => error,
             };
             match verdict(&error) {
-                _ if error.kind() == io::ErrorKind::WouldBlock => break,
+                _ if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wasted += u64::from(is_first);
+                    break;
+                }
                 Verdict::Again => {}
                 Verdict::Later => {
                     self.accepts_at = Some(Instant::now() + ACCEPT_PAUSE);

@@ -4,10 +4,10 @@
 //! **Good at**: isolation: a child may crash, change its user, or leak. **Bad at**: a fork for each connection (page tables are copied), memory, sharing anything.
 //! **In the wild**: OpenSSH, PostgreSQL, the classic `inetd`, CGI.
 
-use std::io;
-use std::process;
+use std::{io, iter};
 
 use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::processes;
 use crate::protocol::sequential;
 use crate::server::{Server, accept};
 
@@ -31,40 +31,20 @@ fn run(server: &Server) -> io::Result<()> {
     let mut children = 0;
     while let Some(stream) = accept(&listener)? {
         // SAFETY: this process has one thread.
-        match unsafe { libc::fork() } {
-            -1 => log::warn!(
-                "no process for a connection: {}",
-                io::Error::last_os_error()
-            ),
-            0 => {
-                drop(listener);
-                process::exit(sequential::serve(stream, server.service).is_err().into());
-            }
-            _ => children += 1,
+        match unsafe { processes::fork(|| sequential::serve(stream, server.service)) } {
+            Ok(_) => children += 1,
+            Err(error) => log::warn!("no process for a connection: {error}"),
         }
         // Those that have ended; at the limit one that ends.
         children -= reap(children == CHILDREN_MAX);
     }
-    while children > 0 {
-        children -= reap(true);
-    }
+    while reap(true) > 0 {}
     Ok(())
 }
 
 /// Forgets children that have ended; how many. `waits`: for one at least.
-fn reap(mut waits: bool) -> usize {
-    let mut ended = 0;
-    loop {
-        let flags = if waits { 0 } else { libc::WNOHANG };
-        // SAFETY: nothing is written but an exit status that nobody asked for.
-        let child = unsafe { libc::waitpid(-1, std::ptr::null_mut(), flags) };
-        match child {
-            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-            0 | -1 => return ended,
-            _ => {
-                ended += 1;
-                waits = false;
-            }
-        }
-    }
+fn reap(waits: bool) -> usize {
+    let first = waits.then(|| processes::wait(-1, 0)).flatten();
+    let others = iter::from_fn(|| processes::wait(-1, libc::WNOHANG));
+    first.into_iter().chain(others).count()
 }

@@ -5,9 +5,10 @@
 //! **In the wild**: `inetd`'s wait services, daytime servers, many an embedded device's web page.
 
 use std::io;
+use std::net::TcpListener;
 
 use crate::catalog::{AtOnce, Model, Shape, count};
-use crate::protocol::sequential;
+use crate::protocol::{Service, sequential};
 use crate::server::{Server, accept};
 
 pub(crate) const MODEL: Model = Model {
@@ -24,9 +25,14 @@ pub(crate) const MODEL: Model = Model {
 fn run(server: &Server) -> io::Result<()> {
     let listener = server.listener()?;
     server.ready(listener.local_addr()?);
-    while let Some(stream) = accept(&listener)? {
+    serve(&listener, server.service)
+}
+
+/// One after the other, until the server is to stop.
+pub(crate) fn serve(listener: &TcpListener, service: Service) -> io::Result<()> {
+    while let Some(stream) = accept(listener)? {
         // A client that goes away in the middle concerns nobody else.
-        let _ = sequential::serve(stream, server.service);
+        let _ = sequential::serve(stream, service);
     }
     Ok(())
 }

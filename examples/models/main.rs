@@ -14,6 +14,7 @@ mod handle_set;
 mod io_thread;
 mod pollers;
 mod pool;
+mod processes;
 mod protocol;
 mod returns;
 mod ring;
@@ -21,18 +22,27 @@ mod server;
 mod turnstile;
 
 mod actors;
+mod async_await;
 mod coroutines;
+mod coroutines_reuseport;
+mod descriptor_passing;
 mod fork;
 mod half_sync_half_async;
 mod half_sync_half_reactor;
 mod iterative;
 mod leader_followers;
+mod prefork;
+mod prethreaded;
 mod proactor;
 mod reactor;
 mod reactor_and_pool;
 mod reactor_thread_per_connection;
 mod reactor_thread_per_request;
+mod reactors_and_pool;
+mod reactors_in_processes;
+mod reactors_in_threads;
 mod ring_buffer;
+mod shared_listener;
 mod simulated_proactor;
 mod thread_per_connection;
 
@@ -58,12 +68,23 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Name the models
-    List,
+    /// Name the models, and what each is made of while it serves
+    List(List),
     /// Serve by one model until SIGTERM; prints `ready ADDRESS`
     Serve(Serve),
     /// Be the server behind the session service until killed; prints `ready ADDRESS`
     Downstream,
+}
+
+#[derive(clap::Args)]
+struct List {
+    /// Threads or processes that do the work
+    #[arg(long, value_name = "N", default_value = "2")]
+    workers: usize,
+
+    /// Connections that are open
+    #[arg(long, value_name = "N", default_value = "64")]
+    connections: usize,
 }
 
 #[derive(clap::Args)]
@@ -106,9 +127,12 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
-        Command::List => catalog::MODELS
-            .iter()
-            .for_each(|model| println!("{}", model.name)),
+        Command::List(options) => {
+            println!("{}", catalog::head());
+            for model in catalog::MODELS {
+                println!("{}", model.row(options.workers, options.connections));
+            }
+        }
         Command::Serve(options) => serve(&options)?,
         Command::Downstream => downstream::serve()?,
     }

@@ -1,7 +1,7 @@
 //! The system calls by which a reactor can wait: epoll (by mio), poll and select.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use mio::event::Event;
@@ -22,6 +22,21 @@ impl Epoll {
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
         })
+    }
+
+    /// Watches a socket that other processes watch, too, for something to read: the kernel wakes one of them. mio has no
+    /// word for that.
+    pub(crate) fn add_exclusive(&mut self, fd: RawFd, token: usize) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: (libc::EPOLLIN | libc::EPOLLET | libc::EPOLLEXCLUSIVE) as u32,
+            u64: token as u64,
+        };
+        let epoll = self.poll.as_raw_fd();
+        // SAFETY: the kernel reads an event of ours.
+        match unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 }
 

@@ -34,7 +34,7 @@ fn run(server: &Server) -> io::Result<()> {
     server.ready(listener.local_addr()?);
     thread::scope(|threads| {
         let mut dispatcher = Dispatcher::new(server.service, Workers { threads })?;
-        dispatcher.reactor().limit(THREADS_MAX);
+        dispatcher.reactor_mut().limit(THREADS_MAX);
         dispatcher.run(listener)
     })
 }

@@ -15,7 +15,7 @@ const RETURNS: usize = RESERVED;
 /// Bounded by whoever fills it: in every model there are as many as there are connections, or a small multiple of that.
 pub(crate) struct Returns<T> {
     items: Mutex<Vec<T>>,
-    waker: Waker,
+    waker: Arc<Waker>,
 }
 
 impl<T> Returns<T> {
@@ -23,7 +23,7 @@ impl<T> Returns<T> {
     pub(crate) fn new(epoll: &Epoll) -> io::Result<Arc<Returns<T>>> {
         Ok(Arc::new(Returns {
             items: Mutex::default(),
-            waker: Waker::new(epoll.poll.registry(), Token(RETURNS))?,
+            waker: Waker::new(epoll.poll.registry(), Token(RETURNS))?.into(),
         }))
     }
 
@@ -36,6 +36,11 @@ impl<T> Returns<T> {
         if is_first {
             self.waker.wake().expect("an eventfd can be written");
         }
+    }
+
+    /// For others who have something for that thread.
+    pub(crate) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
     }
 
     pub(crate) fn take(&self) -> Vec<T> {

@@ -8,7 +8,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ const BACKLOG: i32 = 4096;
 /// Those of a SIGTERM's handler: descriptors, and how many there are.
 static LISTENERS: [AtomicI32; 64] = [const { AtomicI32::new(-1) }; 64];
 static LISTENERS_LEN: AtomicUsize = AtomicUsize::new(0);
+static IS_STOPPING: AtomicBool = AtomicBool::new(false);
 
 impl Server {
     /// One socket that listens on a port that the kernel picks.
@@ -63,13 +64,20 @@ impl Server {
 }
 
 fn listen(addr: SocketAddr, shares_port: bool) -> io::Result<TcpListener> {
+    let place = LISTENERS_LEN.load(Ordering::Relaxed);
+    let Some(fd) = LISTENERS.get(place) else {
+        let text = format!(
+            "got more than {} listeners, expected fewer workers",
+            LISTENERS.len()
+        );
+        return Err(io::Error::other(text));
+    };
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shares_port)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
-    let place = LISTENERS_LEN.load(Ordering::Relaxed);
-    LISTENERS[place].store(socket.as_raw_fd(), Ordering::Relaxed);
+    fd.store(socket.as_raw_fd(), Ordering::Relaxed);
     // Release: the handler finds what it counts.
     LISTENERS_LEN.store(place + 1, Ordering::Release);
     Ok(socket.into())
@@ -78,6 +86,7 @@ fn listen(addr: SocketAddr, shares_port: bool) -> io::Result<TcpListener> {
 /// From now on SIGTERM stops the server.
 pub(crate) fn stop_at_sigterm() -> io::Result<()> {
     let stop = || {
+        IS_STOPPING.store(true, Ordering::Relaxed);
         for listener in &LISTENERS[..LISTENERS_LEN.load(Ordering::Acquire)] {
             // SAFETY: a system call on a number; models keep their listeners open until they stop.
             unsafe { libc::shutdown(listener.load(Ordering::Relaxed), libc::SHUT_RDWR) };
@@ -85,6 +94,11 @@ pub(crate) fn stop_at_sigterm() -> io::Result<()> {
     };
     // SAFETY: what it does is async-signal-safe: loads, and shutdown(2).
     unsafe { signal_hook::low_level::register(libc::SIGTERM, stop) }.map(drop)
+}
+
+/// Whether this process was told to.
+pub(crate) fn is_stopping() -> bool {
+    IS_STOPPING.load(Ordering::Relaxed)
 }
 
 /// The next connection, with TCP_NODELAY; `None` when the server is to stop. For models that block in `accept`.

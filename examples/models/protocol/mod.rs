@@ -20,9 +20,11 @@
 //! | --- | --- |
 //! | `message.rs` | everybody: requests and answers as text, cut out of bytes; no I/O |
 //! | `sequential.rs` | models that give a connection a flow of control of its own: both services as loops |
+//! | `asynchronous.rs` | async/await: the same loops, for futures |
 //! | `request.rs` | models that hand whole requests to somebody who may block: a function for each request |
 //! | `machine.rs` | models that are called back: both services as state machines; no I/O |
 
+pub(crate) mod asynchronous;
 pub(crate) mod machine;
 pub(crate) mod message;
 pub(crate) mod request;

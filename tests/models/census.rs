@@ -1,0 +1,80 @@
+//! What /proc says of a server: its processes, their threads, epoll instances and memory.
+
+use std::fs;
+use std::path::Path;
+
+/// The processes of a group that have not ended; zombies, which nobody has waited for, included.
+pub(crate) fn members(group: libc::pid_t) -> Vec<libc::pid_t> {
+    let processes = numbers_in("/proc");
+    processes
+        .into_iter()
+        .filter(|id| {
+            let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            // The name, in parentheses, may hold anything; then state, parent, group.
+            let rest = stat.rsplit_once(") ").map(|(_, rest)| rest);
+            rest.and_then(|rest| rest.split(' ').nth(2)?.parse().ok()) == Some(group)
+        })
+        .collect()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Census {
+    pub(crate) processes: usize,
+    pub(crate) threads: usize,
+    pub(crate) epolls: usize,
+}
+
+pub(crate) fn take(group: libc::pid_t) -> Census {
+    let members = members(group);
+    let threads = members
+        .iter()
+        .map(|id| numbers_in(format!("/proc/{id}/task")).len());
+    Census {
+        processes: members.len(),
+        threads: threads.sum(),
+        epolls: members.iter().map(|&id| epolls(id)).sum(),
+    }
+}
+
+/// Bytes of memory that are the processes' own: neither files nor the kernel's buffers of sockets.
+pub(crate) fn memory_bytes(group: libc::pid_t) -> u64 {
+    let of = |id: &libc::pid_t| -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"))?;
+        line.trim().strip_suffix(" kB")?.parse().ok()
+    };
+    members(group).iter().filter_map(of).sum::<u64>() * 1024
+}
+
+/// Epoll instances of a process. Several descriptors may be the same one: tokio keeps two.
+fn epolls(id: libc::pid_t) -> usize {
+    let mut found: Vec<i32> = Vec::new();
+    for fd in numbers_in(format!("/proc/{id}/fd")) {
+        let target = fs::read_link(format!("/proc/{id}/fd/{fd}"));
+        let is_epoll = target.is_ok_and(|target| target == Path::new("anon_inode:[eventpoll]"));
+        if is_epoll && !found.iter().any(|&other| are_one(id, fd, other)) {
+            found.push(fd);
+        }
+    }
+    found.len()
+}
+
+fn are_one(id: libc::pid_t, fd: i32, other: i32) -> bool {
+    const KCMP_FILE: libc::c_long = 0;
+    // SAFETY: takes numbers only.
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, id, id, KCMP_FILE, fd, other) };
+    order == 0
+}
+
+/// Entries of a folder that are numbers. None, if it is gone.
+fn numbers_in(folder: impl AsRef<Path>) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
