@@ -5,6 +5,7 @@ use std::io;
 use crate::server::Server;
 
 /// One way to serve many connections.
+#[derive(Debug)]
 pub(crate) struct Model {
     /// In kebab-case, as on the command line and in the report.
     pub(crate) name: &'static str,
@@ -13,6 +14,8 @@ pub(crate) struct Model {
     /// How many connections it serves at once.
     pub(crate) at_once: AtOnce,
     pub(crate) shape: Shape,
+    /// By what it can wait, if there is a choice; names of `--poller`.
+    pub(crate) pollers: &'static [&'static str],
 }
 
 /// How many connections a model serves at once. More of them wait in the kernel's queue of the listener.
@@ -24,6 +27,17 @@ pub(crate) enum AtOnce {
     /// One for each process or thread that it may have.
     Bounded(usize),
     Any,
+}
+
+impl AtOnce {
+    pub(crate) fn of(self, workers: usize) -> usize {
+        match self {
+            AtOnce::One => 1,
+            AtOnce::Workers => workers,
+            AtOnce::Bounded(max) => max,
+            AtOnce::Any => usize::MAX,
+        }
+    }
 }
 
 /// What a model is made of while it serves `connections`, which it can.

@@ -21,6 +21,7 @@ pub(crate) const FRESH: Model = Model {
     run: |server| run(server, Steal::fresh()),
     at_once: AtOnce::Any,
     shape: SHAPE,
+    pollers: &[],
 };
 
 /// Idle workers take over coroutines in the middle.
@@ -30,6 +31,7 @@ pub(crate) const FULL: Model = Model {
     run: |server| run(server, unsafe { Steal::started() }),
     at_once: AtOnce::Any,
     shape: SHAPE,
+    pollers: &[],
 };
 
 /// The main thread waits; beside the workers there is the watchdog.

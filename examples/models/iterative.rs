@@ -19,6 +19,7 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 0, 0),
         epolls: count(0, 0, 0),
     },
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

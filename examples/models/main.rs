@@ -4,8 +4,10 @@
 //! came out, is in docs/models.md.
 
 mod catalog;
+mod compare;
 mod downstream;
 mod event_loop;
+mod load;
 mod pollers;
 mod protocol;
 mod server;
@@ -43,6 +45,8 @@ enum Command {
     List,
     /// Serve by one model until SIGTERM; prints `ready ADDRESS`
     Serve(Serve),
+    /// Measure models side by side, and write a report
+    Compare(compare::Options),
     /// Be the server behind the session service until killed; prints `ready ADDRESS`
     Downstream,
 }
@@ -82,6 +86,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::List => catalog::MODELS
             .iter()
             .for_each(|model| println!("{}", model.name)),
+        Command::Compare(options) => compare(options)?,
         Command::Serve(options) => serve(&options)?,
         Command::Downstream => downstream::serve()?,
     }
@@ -107,4 +112,15 @@ fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
         poller: options.poller,
     };
     Ok((model.run)(&server)?)
+}
+
+fn compare(mut options: compare::Options) -> Result<(), Box<dyn Error>> {
+    if options.models.is_empty() {
+        options.models = catalog::MODELS.iter().collect();
+    }
+    let results = compare::compare(&options)?;
+    std::fs::create_dir_all(&options.out)?;
+    let json = serde_json::to_string_pretty(&results)?;
+    std::fs::write(options.out.join("report.json"), json)?;
+    Ok(())
 }

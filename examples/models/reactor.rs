@@ -22,6 +22,7 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 0, 0),
         epolls: count(1, 0, 0),
     },
+    pollers: &["epoll", "poll", "select"],
 };
 
 fn run(server: &Server) -> io::Result<()> {

@@ -25,6 +25,7 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 0, 1),
         epolls: count(0, 0, 0),
     },
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {
