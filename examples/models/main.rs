@@ -10,6 +10,7 @@ mod event_loop;
 mod load;
 mod pollers;
 mod protocol;
+mod report;
 mod server;
 mod turnstile;
 
@@ -119,8 +120,8 @@ fn compare(mut options: compare::Options) -> Result<(), Box<dyn Error>> {
         options.models = catalog::MODELS.iter().collect();
     }
     let results = compare::compare(&options)?;
-    std::fs::create_dir_all(&options.out)?;
-    let json = serde_json::to_string_pretty(&results)?;
-    std::fs::write(options.out.join("report.json"), json)?;
+    report::write(&results, &options.out)?;
+    println!("{}", report::table(&results));
+    println!("The report is {}", options.out.join("index.html").display());
     Ok(())
 }

@@ -42,6 +42,17 @@ pub(crate) struct Results {
     pub(crate) workers: usize,
     pub(crate) seconds: f64,
     pub(crate) results: Vec<Row>,
+    pub(crate) ergonomics: Vec<Ergonomics>,
+}
+
+/// What a handler is made of: see `ergonomics.rs`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Ergonomics {
+    pub(crate) service: &'static str,
+    pub(crate) style: &'static str,
+    pub(crate) lines: usize,
+    pub(crate) functions: usize,
+    pub(crate) fields: usize,
 }
 
 /// Measures everything, with a bar on the terminal.
@@ -69,6 +80,7 @@ pub(crate) fn compare(options: &Options) -> io::Result<Results> {
         workers: WORKERS,
         seconds: options.seconds.as_secs_f64(),
         results: rows,
+        ergonomics: Vec::new(),
     })
 }
 
