@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::claim::Claim;
 use crate::event_loop::Reactor;
 use crate::io_thread::{Answer, IoThread, Logic};
@@ -32,6 +32,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 1, 0),
         epolls: count(1, 0, 0),
     },
+    style: Style::Actors,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

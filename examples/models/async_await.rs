@@ -12,7 +12,7 @@ use std::io;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::protocol::{Service, asynchronous};
 use crate::server::{ACCEPT_PAUSE, Server, Verdict, verdict};
 
@@ -26,6 +26,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 1, 0),
         epolls: count(1, 0, 0),
     },
+    style: Style::Async,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::io;
 use crate::server::Server;
 
 /// One way to serve many connections.
+#[derive(Debug)]
 pub(crate) struct Model {
     /// In kebab-case, as on the command line and in the report.
     pub(crate) name: &'static str,
@@ -13,6 +14,10 @@ pub(crate) struct Model {
     /// How many connections it serves at once.
     pub(crate) at_once: AtOnce,
     pub(crate) shape: Shape,
+    /// In which the services are written that it runs.
+    pub(crate) style: Style,
+    /// By what it can wait, if there is a choice; names of `--poller`.
+    pub(crate) pollers: &'static [&'static str],
 }
 
 /// How many connections a model serves at once. More of them wait in the kernel's queue of the listener.
@@ -24,6 +29,45 @@ pub(crate) enum AtOnce {
     /// One for each process or thread that it may have.
     Bounded(usize),
     Any,
+}
+
+impl AtOnce {
+    pub(crate) fn of(self, workers: usize) -> usize {
+        match self {
+            AtOnce::One => 1,
+            AtOnce::Workers => workers,
+            AtOnce::Bounded(max) => max,
+            AtOnce::Any => usize::MAX,
+        }
+    }
+}
+
+/// How a service is written; `ergonomics.rs` has what that takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Style {
+    /// `protocol/sequential.rs`
+    Sequential,
+    /// `protocol/asynchronous.rs`
+    Async,
+    /// `protocol/request.rs`
+    Requests,
+    /// `protocol/machine.rs`
+    Callbacks,
+    /// `actors.rs`
+    Actors,
+}
+
+impl Style {
+    /// As in the sources' markers.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Style::Sequential => "sequential",
+            Style::Async => "async",
+            Style::Requests => "requests",
+            Style::Callbacks => "callbacks",
+            Style::Actors => "actors",
+        }
+    }
 }
 
 /// What a model is made of while it serves `connections`, which it can.
@@ -64,8 +108,8 @@ impl AtOnce {
 }
 
 impl Model {
-    /// A row of `models list`: the name, how many connections it serves at once, and its processes, threads and epoll instances while
-    /// `connections` are open.
+    /// A row of `models list`: the name, how many connections it serves at once, its processes, threads and epoll instances while
+    /// `connections` are open, and its style.
     pub(crate) fn row(&self, workers: usize, connections: usize) -> String {
         let max = self.at_once.max(workers);
         let served = max.map_or(connections, |max| max.min(connections));
@@ -73,17 +117,24 @@ impl Model {
         let [processes, threads, epolls] =
             [self.shape.processes, self.shape.threads, self.shape.epolls]
                 .map(|count| count.of(workers, served));
-        let name = self.name;
-        format!("{name:26} {max:>8} {processes:>10} {threads:>8} {epolls:>7}")
+        let (name, style) = (self.name, self.style.name());
+        format!("{name:26} {max:>8} {processes:>10} {threads:>8} {epolls:>7}  {style}")
     }
 }
 
 /// What stands above [`Model::row`].
 pub(crate) fn head() -> String {
-    let names = ("model", "at-once", "processes", "threads", "epolls");
+    let names = (
+        "model",
+        "at-once",
+        "processes",
+        "threads",
+        "epolls",
+        "style",
+    );
     format!(
-        "{:26} {:>8} {:>10} {:>8} {:>7}",
-        names.0, names.1, names.2, names.3, names.4
+        "{:26} {:>8} {:>10} {:>8} {:>7}  {}",
+        names.0, names.1, names.2, names.3, names.4, names.5
     )
 }
 

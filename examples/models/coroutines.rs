@@ -11,7 +11,7 @@ use std::io;
 use withy::net::TcpListener;
 use withy::{Runtime, Steal};
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::protocol::{Service, sequential};
 use crate::server::{ACCEPT_PAUSE, Server, Verdict, verdict};
 
@@ -21,6 +21,8 @@ pub(crate) const FRESH: Model = Model {
     run: |server| run(server, Steal::fresh()),
     at_once: AtOnce::Any,
     shape: SHAPE,
+    style: Style::Sequential,
+    pollers: &[],
 };
 
 /// Idle workers take over coroutines in the middle.
@@ -30,6 +32,8 @@ pub(crate) const FULL: Model = Model {
     run: |server| run(server, unsafe { Steal::started() }),
     at_once: AtOnce::Any,
     shape: SHAPE,
+    style: Style::Sequential,
+    pollers: &[],
 };
 
 /// The main thread waits; beside the workers there is the watchdog.

@@ -12,7 +12,7 @@ use std::io;
 use withy::net::TcpListener;
 use withy::{Runtime, spawn_on};
 
-use crate::catalog::{AtOnce, Model};
+use crate::catalog::{AtOnce, Model, Style};
 use crate::coroutines;
 use crate::server::Server;
 
@@ -21,6 +21,8 @@ pub(crate) const MODEL: Model = Model {
     run,
     at_once: AtOnce::Any,
     shape: coroutines::SHAPE,
+    style: Style::Sequential,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

@@ -20,7 +20,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::event_loop::{Poller, READS, RESERVED, Reactor};
 use crate::pollers::Epoll;
 use crate::processes::{REPLACE_PAUSE, fork, wait};
@@ -36,6 +36,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 1, 0),
         epolls: count(0, 1, 0),
     },
+    style: Style::Callbacks,
+    pollers: &[],
 };
 
 /// One, seen from the master.

@@ -6,7 +6,7 @@
 
 use std::{io, iter};
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::processes;
 use crate::protocol::sequential;
 use crate::server::{Server, accept};
@@ -23,6 +23,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 0, 1),
         epolls: count(0, 0, 0),
     },
+    style: Style::Sequential,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

@@ -9,7 +9,7 @@
 
 use std::io;
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::dispatch::{Dispatcher, Job};
 use crate::pool::{WAITING_THREADS, with_pool};
 use crate::server::Server;
@@ -23,6 +23,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, WAITING_THREADS, 0),
         epolls: count(1, 0, 0),
     },
+    style: Style::Requests,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

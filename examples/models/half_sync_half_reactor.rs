@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::callbacks::{ready, send};
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::claim::Claim;
 use crate::event_loop::{Interest, Poller, Reactor, Serves, Waked};
 use crate::pollers::Epoll;
@@ -31,6 +31,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, WAITING_THREADS, 0),
         epolls: count(1, 0, 0),
     },
+    style: Style::Requests,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::TcpListener;
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::protocol::{Service, sequential};
 use crate::server::{Server, accept};
 
@@ -20,6 +20,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 0, 0),
         epolls: count(0, 0, 0),
     },
+    style: Style::Sequential,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

@@ -16,7 +16,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
 use crate::callbacks::Connection;
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::claim::Claim;
 use crate::event_loop::{Poller, READS};
 use crate::handle_set::HandleSet;
@@ -33,6 +33,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(0, 1, 0),
         epolls: count(1, 0, 0),
     },
+    style: Style::Callbacks,
+    pollers: &[],
 };
 
 const LISTENER: usize = usize::MAX;

@@ -7,15 +7,19 @@ mod buf_ring;
 mod callbacks;
 mod catalog;
 mod claim;
+mod compare;
 mod dispatch;
 mod downstream;
+mod ergonomics;
 mod event_loop;
 mod handle_set;
 mod io_thread;
+mod load;
 mod pollers;
 mod pool;
 mod processes;
 mod protocol;
+mod report;
 mod returns;
 mod ring;
 mod server;
@@ -72,6 +76,8 @@ enum Command {
     List(List),
     /// Serve by one model until SIGTERM; prints `ready ADDRESS`
     Serve(Serve),
+    /// Measure models side by side, and write a report
+    Compare(compare::Options),
     /// Be the server behind the session service until killed; prints `ready ADDRESS`
     Downstream,
 }
@@ -133,6 +139,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
                 println!("{}", model.row(options.workers, options.connections));
             }
         }
+        Command::Compare(options) => compare(options)?,
         Command::Serve(options) => serve(&options)?,
         Command::Downstream => downstream::serve()?,
     }
@@ -158,4 +165,15 @@ fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
         poller: options.poller,
     };
     Ok((model.run)(&server)?)
+}
+
+fn compare(mut options: compare::Options) -> Result<(), Box<dyn Error>> {
+    if options.models.is_empty() {
+        options.models = catalog::MODELS.iter().collect();
+    }
+    let results = compare::compare(&options)?;
+    report::write(&results, &options.out)?;
+    println!("{}", report::table(&results));
+    println!("The report is {}", options.out.join("index.html").display());
+    Ok(())
 }

@@ -8,7 +8,7 @@
 
 use std::io;
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::iterative;
 use crate::processes::Workers;
 use crate::server::Server;
@@ -22,6 +22,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 1, 0),
         epolls: count(0, 0, 0),
     },
+    style: Style::Sequential,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

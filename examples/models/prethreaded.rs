@@ -9,7 +9,7 @@
 use std::io;
 use std::thread;
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::iterative;
 use crate::server::Server;
 
@@ -23,6 +23,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 1, 0),
         epolls: count(0, 0, 0),
     },
+    style: Style::Sequential,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

@@ -18,7 +18,7 @@ use socket2::{Protocol, SockAddr, Socket, Type};
 
 use crate::buf_ring::{BufRing, GROUP};
 use crate::callbacks::UNSENT_BYTES_MAX;
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::protocol::Service;
 use crate::protocol::machine::{Machine, Next, Outbox, Side};
 use crate::server::{ACCEPT_PAUSE, Server, Verdict, verdict};
@@ -32,6 +32,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 0, 0),
         epolls: count(0, 0, 0),
     },
+    style: Style::Callbacks,
+    pollers: &[],
 };
 
 /// Of the queue to the kernel: more are handed over in between.

@@ -8,7 +8,7 @@
 
 use std::io;
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::event_loop::{Poller, Reactor};
 use crate::pollers::{Epoll, PollSet, SelectSet};
 use crate::server::{self, Server};
@@ -22,6 +22,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 0, 0),
         epolls: count(1, 0, 0),
     },
+    style: Style::Callbacks,
+    pollers: &["epoll", "poll", "select"],
 };
 
 fn run(server: &Server) -> io::Result<()> {

@@ -9,7 +9,7 @@
 use std::io;
 use std::thread::{self, Scope};
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::dispatch::{Dispatch, Dispatcher, Job};
 use crate::server::Server;
 use crate::turnstile::Turnstile;
@@ -27,6 +27,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 0, 0),
         epolls: count(1, 0, 0),
     },
+    style: Style::Requests,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use mio::Waker;
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::dispatch::{Dispatcher, Job};
 use crate::pool::{Pool, WAITING_THREADS, with_pool};
 use crate::reactors_in_threads::{Adopts, serve};
@@ -27,6 +27,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 1 + WAITING_THREADS, 0),
         epolls: count(0, 1, 0),
     },
+    style: Style::Requests,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

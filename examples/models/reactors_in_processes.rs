@@ -9,7 +9,7 @@
 
 use std::io;
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::event_loop::Reactor;
 use crate::pollers::Epoll;
 use crate::processes::Workers;
@@ -24,6 +24,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 1, 0),
         epolls: count(0, 1, 0),
     },
+    style: Style::Callbacks,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

@@ -14,7 +14,7 @@ use std::thread;
 
 use mio::{Token, Waker};
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::event_loop::{RESERVED, Reactor};
 use crate::pollers::Epoll;
 use crate::server::{Server, accept};
@@ -28,6 +28,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 1, 0),
         epolls: count(0, 1, 0),
     },
+    style: Style::Callbacks,
+    pollers: &[],
 };
 
 /// Connections that a reactor has not taken over yet. At the limit the acceptor waits for it (law 8).

@@ -13,7 +13,7 @@ use std::thread::{self, Thread};
 
 use mio::{Token, Waker};
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::event_loop::{RESERVED, Reactor};
 use crate::io_thread::{Answer, IoThread, Logic};
 use crate::pollers::Epoll;
@@ -31,6 +31,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(2, 0, 0),
         epolls: count(1, 0, 0),
     },
+    style: Style::Callbacks,
+    pollers: &[],
 };
 
 /// Of each ring. A power of two.

@@ -10,7 +10,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::RawFd;
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::event_loop::{Poller, READS, Reactor};
 use crate::pollers::Epoll;
 use crate::processes::Workers;
@@ -21,6 +21,8 @@ pub(crate) const MODEL: Model = Model {
     run: |server| run(server, |epoll, fd, token| epoll.add(fd, token, READS)),
     at_once: AtOnce::Any,
     shape: SHAPE,
+    style: Style::Callbacks,
+    pollers: &[],
 };
 
 pub(crate) const EXCLUSIVE: Model = Model {
@@ -28,6 +30,8 @@ pub(crate) const EXCLUSIVE: Model = Model {
     run: |server| run(server, |epoll, fd, token| epoll.add_exclusive(fd, token)),
     at_once: AtOnce::Any,
     shape: SHAPE,
+    style: Style::Callbacks,
+    pollers: &[],
 };
 
 const SHAPE: Shape = Shape {

@@ -9,7 +9,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::event_loop::Reactor;
 use crate::io_thread::{Answer, IoThread, Logic};
 use crate::pollers::Epoll;
@@ -29,6 +29,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 1, 0),
         epolls: count(1, 0, 0),
     },
+    style: Style::Callbacks,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

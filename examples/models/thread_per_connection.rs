@@ -8,7 +8,7 @@
 use std::io;
 use std::thread;
 
-use crate::catalog::{AtOnce, Model, Shape, count};
+use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::protocol::sequential;
 use crate::server::{Server, accept};
 use crate::turnstile::Turnstile;
@@ -25,6 +25,8 @@ pub(crate) const MODEL: Model = Model {
         threads: count(1, 0, 1),
         epolls: count(0, 0, 0),
     },
+    style: Style::Sequential,
+    pollers: &[],
 };
 
 fn run(server: &Server) -> io::Result<()> {

@@ -28,17 +28,19 @@ pub(crate) struct Row {
     pub(crate) processes: usize,
     pub(crate) threads: usize,
     pub(crate) epolls: usize,
+    /// In which its services are written.
+    pub(crate) style: String,
 }
 
 impl Row {
     fn parse(line: &str) -> Row {
         let words: Vec<_> = line.split_ascii_whitespace().collect();
-        let [name, at_once, numbers @ ..] = &words[..] else {
+        let [name, at_once, rest @ ..] = &words[..] else {
             panic!("no row of a model: {line:?}");
         };
         let number = |word: &str| word.parse().expect("a number in each column");
-        let [processes, threads, epolls] = numbers else {
-            panic!("a row has three counts: {line:?}");
+        let [processes, threads, epolls, style] = rest else {
+            panic!("a row has three counts and a style: {line:?}");
         };
         Row {
             name: (*name).to_owned(),
@@ -46,6 +48,7 @@ impl Row {
             processes: number(processes),
             threads: number(threads),
             epolls: number(epolls),
+            style: (*style).to_owned(),
         }
     }
 
