@@ -8,6 +8,7 @@ mod claim;
 mod ring;
 mod support;
 
+use std::hint;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -105,6 +106,44 @@ fn sleep_until(sleeper: &Sleeper, mut is_ready: impl FnMut() -> bool) {
         }
         thread::park();
     }
+}
+
+/// One publishes and looks for a sleeper, the other lies down and looks again, at the same time: one of them must see the other.
+#[test]
+fn who_lies_down_while_something_is_published_sees_it_or_is_woken() {
+    within(Duration::from_secs(60), "two threads in step", || {
+        let (published, begun) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (sleeper, is_woken) = (Sleeper::default(), AtomicBool::new(false));
+        // Twice in each round, so that both look at the same time, and nobody begins the next before it was judged.
+        let meet = |step: usize| {
+            begun.fetch_add(1, Ordering::AcqRel);
+            while begun.load(Ordering::Acquire) < step * 2 {
+                hint::spin_loop();
+            }
+        };
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                for round in 1..=ITEMS {
+                    meet(round * 2 - 1);
+                    published.store(round, Ordering::Release);
+                    sleeper.rouse(|| is_woken.store(true, Ordering::Relaxed));
+                    meet(round * 2);
+                }
+            });
+            for round in 1..=ITEMS {
+                meet(round * 2 - 1);
+                sleeper.lie_down();
+                let is_seen = published.load(Ordering::Acquire) == round;
+                meet(round * 2);
+                assert!(
+                    is_seen || is_woken.swap(false, Ordering::Relaxed),
+                    "round {round}"
+                );
+                is_woken.store(false, Ordering::Relaxed);
+                sleeper.get_up();
+            }
+        });
+    });
 }
 
 #[test]
