@@ -8,6 +8,7 @@ mod callbacks;
 mod catalog;
 mod claim;
 mod compare;
+mod completion;
 mod dispatch;
 mod downstream;
 mod ergonomics;
