@@ -55,6 +55,21 @@ pub(crate) fn memory_bytes(group: libc::pid_t) -> u64 {
     members(group).iter().filter_map(of).sum::<u64>() * 1024
 }
 
+/// What each socket is watched for that an epoll instance of the process watches.
+pub(crate) fn epoll_masks(id: libc::pid_t) -> Vec<u32> {
+    let infos = numbers_in(format!("/proc/{id}/fd")).into_iter();
+    let infos = infos.filter_map(|fd| fs::read_to_string(format!("/proc/{id}/fdinfo/{fd}")).ok());
+    let masks = |info: String| -> Vec<u32> {
+        let lines = info.lines().filter_map(|line| line.strip_prefix("tfd:"));
+        let words =
+            lines.filter_map(|line| line.split_once("events:")?.1.split_whitespace().next());
+        words
+            .filter_map(|mask| u32::from_str_radix(mask, 16).ok())
+            .collect()
+    };
+    infos.flat_map(masks).collect()
+}
+
 /// Epoll instances of a process. Several descriptors may be the same one: tokio keeps two.
 fn epolls(id: libc::pid_t) -> usize {
     let mut found: Vec<i32> = Vec::new();
