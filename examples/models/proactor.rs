@@ -383,10 +383,11 @@ impl Connection {
 
     /// Makes the kernel give back what it has. True: it has.
     fn shut_down(&self) -> bool {
-        let peers = [Some(&self.client), self.downstream.as_ref()];
-        let peers = peers.into_iter().flatten();
-        // All of them are told.
-        peers.fold(true, |done, peer| peer.shut_down() && done)
+        let mut is_idle = true;
+        for peer in [Some(&self.client), self.downstream.as_ref()] {
+            is_idle &= peer.is_none_or(Peer::shut_down);
+        }
+        is_idle
     }
 }
 
