@@ -2,7 +2,9 @@
 //!
 //! **Flow of control**: in each process the single reactor; the listening socket is watched by all of them. Who is woken
 //! accepts until there is nobody left. Without more ado a new connection wakes all processes, one of which gets it, and the others have been
-//! woken in vain: the *thundering herd*. With EPOLLEXCLUSIVE the kernel wakes one. Both count how often a process was woken and found nothing.
+//! woken in vain: the *thundering herd*. With EPOLLEXCLUSIVE the kernel wakes one. Both count how often a process was woken and `accept` found
+//! nothing. That is not all: who is woken late finds out inside `epoll_wait`, which looks again before it returns, and goes back to sleep;
+//! those show as context switches only.
 //! **Good at**: many connections on all cores; whoever is free takes the next. **Bad at**: as above; and the load is uneven: epoll
 //! asks the same process first again and again, where `accept` would wake the one that waits longest.
 //! **In the wild**: nginx (EPOLLEXCLUSIVE since 1.11.3; a lock around accepting before), lighttpd and Node.js's cluster, uWSGI.

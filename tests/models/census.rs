@@ -3,18 +3,25 @@
 use std::fs;
 use std::path::Path;
 
-/// The processes of a group that have not ended; zombies, which nobody has waited for, included.
+/// The processes of a group; zombies, which nobody has waited for yet, included.
 pub(crate) fn members(group: libc::pid_t) -> Vec<libc::pid_t> {
-    let processes = numbers_in("/proc");
-    processes
-        .into_iter()
-        .filter(|id| {
-            let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-            // The name, in parentheses, may hold anything; then state, parent, group.
-            let rest = stat.rsplit_once(") ").map(|(_, rest)| rest);
-            rest.and_then(|rest| rest.split(' ').nth(2)?.parse().ok()) == Some(group)
-        })
-        .collect()
+    with_state(group).map(|(id, _)| id).collect()
+}
+
+/// Those that have not ended.
+pub(crate) fn living(group: libc::pid_t) -> Vec<libc::pid_t> {
+    let living = with_state(group).filter(|(_, state)| !"ZX".contains(state.as_str()));
+    living.map(|(id, _)| id).collect()
+}
+
+fn with_state(group: libc::pid_t) -> impl Iterator<Item = (libc::pid_t, String)> {
+    numbers_in("/proc").into_iter().filter_map(move |id| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // The name, in parentheses, may hold anything; then state, parent, group.
+        let mut rest = stat.rsplit_once(") ")?.1.split(' ');
+        let state = rest.next()?.to_owned();
+        (rest.nth(1)?.parse() == Ok(group)).then_some((id, state))
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +53,21 @@ pub(crate) fn memory_bytes(group: libc::pid_t) -> u64 {
         line.trim().strip_suffix(" kB")?.parse().ok()
     };
     members(group).iter().filter_map(of).sum::<u64>() * 1024
+}
+
+/// What each socket is watched for that an epoll instance of the process watches.
+pub(crate) fn epoll_masks(id: libc::pid_t) -> Vec<u32> {
+    let infos = numbers_in(format!("/proc/{id}/fd")).into_iter();
+    let infos = infos.filter_map(|fd| fs::read_to_string(format!("/proc/{id}/fdinfo/{fd}")).ok());
+    let masks = |info: String| -> Vec<u32> {
+        let lines = info.lines().filter_map(|line| line.strip_prefix("tfd:"));
+        let words =
+            lines.filter_map(|line| line.split_once("events:")?.1.split_whitespace().next());
+        words
+            .filter_map(|mask| u32::from_str_radix(mask, 16).ok())
+            .collect()
+    };
+    infos.flat_map(masks).collect()
 }
 
 /// Epoll instances of a process. Several descriptors may be the same one: tokio keeps two.

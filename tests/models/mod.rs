@@ -5,7 +5,7 @@ pub(crate) mod census;
 pub(crate) mod client;
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take on a busy machine: a start, an answer, an end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The exit code of a model that the system has no means for, see `models --help`.
+const UNSUPPORTED: i32 = 77;
 
 /// In all tests.
 pub(crate) const WORKERS: usize = 2;
@@ -30,6 +33,7 @@ pub(crate) struct Row {
     pub(crate) epolls: usize,
     /// In which its services are written.
     pub(crate) style: String,
+    pub(crate) poller: &'static str,
 }
 
 impl Row {
@@ -49,7 +53,22 @@ impl Row {
             threads: number(threads),
             epolls: number(epolls),
             style: (*style).to_owned(),
+            poller: "epoll",
         }
+    }
+
+    /// Itself; and as it is if it waits by other means, where it can.
+    fn by_each_poller(self) -> Vec<Row> {
+        if self.name != "reactor" {
+            return vec![self];
+        }
+        let other = |poller| Row {
+            epolls: 0,
+            poller,
+            ..self.clone()
+        };
+        let others = ["poll", "select"].map(other);
+        [self].into_iter().chain(others).collect()
     }
 
     pub(crate) fn serves(&self, connections: usize) -> bool {
@@ -66,7 +85,8 @@ pub(crate) fn rows(connections: usize) -> Vec<Row> {
         .expect("the example can be run");
     assert!(output.status.success(), "models list: {}", output.status);
     let text = String::from_utf8(output.stdout).expect("a table is text");
-    let rows: Vec<_> = text.lines().skip(1).map(Row::parse).collect();
+    let rows = text.lines().skip(1).map(Row::parse);
+    let rows: Vec<_> = rows.flat_map(Row::by_each_poller).collect();
     assert!(!rows.is_empty(), "models list names none");
     rows
 }
@@ -113,6 +133,7 @@ impl Server {
     pub(crate) fn start(row: &Row, service: Service, downstream: &Downstream) -> Option<Server> {
         let workers = WORKERS.to_string();
         let mut args = vec!["serve", "--model", &row.name, "--workers", &workers];
+        args.extend(["--poller", row.poller]);
         let behind = downstream.0.addr.to_string();
         if service == Service::Session {
             args.extend(["--downstream", &behind]);
@@ -166,7 +187,8 @@ impl Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} with {:?}", self.row.name, self.service)
+        let Row { name, poller, .. } = &self.row;
+        write!(f, "{name} by {poller} with {:?}", self.service)
     }
 }
 
@@ -180,11 +202,21 @@ struct Process {
 impl Process {
     /// `Err`: it says why it cannot serve on this machine.
     fn start(args: &[String]) -> Result<Process, String> {
-        let mut child = Command::new(program())
+        let mut command = Command::new(program());
+        command
             .args(args)
             .process_group(0)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::piped());
+        let die_with_us = || {
+            // SAFETY: takes numbers only.
+            match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: between fork and exec: one system call. It is there for tests that are aborted.
+        let mut child = unsafe { command.pre_exec(die_with_us) }
             .spawn()
             .expect("the example can be run");
         let output = child.stdout.take().expect("it was asked for");
@@ -197,8 +229,12 @@ impl Process {
         process.output.read_line(&mut line).expect("it says text");
         match line.trim_end().split_once(' ') {
             Some(("ready", addr)) => process.addr = addr.parse().expect("an address"),
-            Some(("skipped", why)) => return Err(why.to_owned()),
-            _ => panic!("{args:?} says {line:?}, expected ready ADDRESS"),
+            Some(_) => panic!("{args:?} says {line:?}, expected ready ADDRESS"),
+            None => {
+                let status = process.child.wait().expect("it is our child");
+                assert_eq!(status.code(), Some(UNSUPPORTED), "{args:?} says {line:?}");
+                return Err("the system has no means for it".to_owned());
+            }
         }
         Ok(process)
     }
