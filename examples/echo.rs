@@ -17,13 +17,10 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::Parser;
-use withy::net::{TcpListener, TcpStream};
+use withy::net::{Server, TcpListener, TcpStream};
 
 const DEFAULT_ADDRESS: &str = "127.0.0.1:7000";
 const DEFAULT_CLIENTS: usize = 1_000;
-
-/// How long the server stops accepting when the system has no descriptor or memory for more.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Descriptors for everything but connections: standard streams, listener, netpollers, libraries.
 const SPARE_DESCRIPTORS: usize = 128;
@@ -88,7 +85,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;
     let address = listener.local_addr()?;
     println!("listening on {address}");
-    withy::spawn(move || serve(&listener));
+    withy::spawn(move || serve(listener));
 
     if options.demo {
         return Ok(demo::run(address, clients, options.seconds, &interrupted)?);
@@ -97,28 +94,17 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Accepts for ever. An error of `accept` is about one connection or about resources that run out
-/// and come back, so it must not end the server, as `stream?` would; nor may it spin.
-fn serve(listener: &TcpListener) {
-    let mut failures_in_a_row = 0_u64;
-    loop {
-        let served = listener.accept().and_then(|(stream, peer)| {
-            log::debug!("{peer} connected");
-            withy::Builder::new().spawn(move || match echo(stream) {
-                Ok(()) => log::debug!("{peer} left"),
-                Err(error) => log::debug!("{peer} failed: {error}"),
-            })
-        });
-        match served {
-            Ok(_detached) => failures_in_a_row = 0,
-            Err(error) => {
-                if failures_in_a_row == 0 {
-                    log::warn!("cannot take a connection: {error}; trying again until it works");
-                }
-                failures_in_a_row += 1;
-                withy::sleep(ACCEPT_PAUSE);
-            }
-        }
+/// Serves for ever. Descriptors or memory that run out, and clients that fail, are nothing to end
+/// for: `Server` sees to that, and logs it.
+fn serve(listener: TcpListener) {
+    let ended = Server::new().serve(listener, |stream, peer| {
+        log::debug!("{peer} connected");
+        let ended = echo(stream);
+        log::debug!("{peer} left");
+        ended
+    });
+    if let Err(error) = ended {
+        log::error!("the listener has failed: {error}");
     }
 }
 

@@ -13,16 +13,12 @@ use std::error::Error;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use withy::net::{TcpListener, TcpStream};
+use withy::CancelToken;
+use withy::net::{Server, Summary, TcpListener, TcpStream};
 use withy::signal::{Signal, Signals};
-use withy::{CancelToken, Coroutine, JoinHandle};
-
-/// How long the server stops accepting when the system has no descriptor or memory for more.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// An echo server that lets open connections finish when it is told to end
 #[derive(Parser)]
@@ -53,15 +49,6 @@ struct Options {
     runtime: cli::RuntimeOptions,
 }
 
-/// What became of the connections.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Report {
-    /// Ended by their clients, or by an error of theirs.
-    finished: usize,
-    /// Cut off.
-    cut: usize,
-}
-
 fn main() -> ExitCode {
     cli::main(run)
 }
@@ -81,114 +68,32 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Serves until the first signal, then as the [`Server`] does; a second one cuts its grace period short.
+/// Serves until the first signal, then until all connections have ended or the grace period is over; a second signal cuts
+/// that short.
 fn serve_until_told(
     listener: TcpListener,
     signals: Signals,
     grace: Duration,
-) -> io::Result<Report> {
-    let orders = Orders::default();
-    let server = Server::start(listener, orders.clone(), grace);
+) -> io::Result<Summary> {
+    let (close, cut) = (CancelToken::new(), CancelToken::new());
+    let server = Server::new()
+        .until(&close)
+        .drain_timeout(grace)
+        .cut_by(&cut);
+    let serving = withy::spawn(move || server.serve(listener, |stream, _| echo(stream)));
 
     let signal = signals.wait()?;
     println!("{signal}: no new connections; those that are open have {grace:?}");
-    orders.close.cancel();
-    let again = withy::spawn({
-        let orders = orders.clone();
-        move || signals.wait().map(|_| orders.cut.cancel())
-    });
+    close.cancel();
+    let again = withy::spawn(move || signals.wait().map(|_| cut.cancel()));
 
-    let report = server.join().expect("the server does not panic");
+    let summary = serving.join().expect("the server does not panic")?;
     again.cancel();
     println!(
-        "{} connections finished, {} were cut off",
-        report.finished, report.cut
+        "{} connections finished, {} failed, {} were cut off",
+        summary.finished, summary.failed, summary.cut
     );
-    Ok(report)
-}
-
-/// What the server is told, in this order.
-#[derive(Clone, Default)]
-struct Orders {
-    /// Accept no more.
-    close: CancelToken,
-    /// End at once.
-    cut: CancelToken,
-}
-
-struct Server {
-    orders: Orders,
-    /// The coroutine that accepts, and waits in the end.
-    owner: Coroutine,
-    open: AtomicUsize,
-    finished: AtomicUsize,
-    cut: AtomicUsize,
-}
-
-impl Server {
-    fn start(listener: TcpListener, orders: Orders, grace: Duration) -> JoinHandle<Report> {
-        withy::spawn(move || {
-            let server = Server {
-                orders,
-                owner: withy::current(),
-                open: AtomicUsize::new(0),
-                finished: AtomicUsize::new(0),
-                cut: AtomicUsize::new(0),
-            };
-            server.run(listener, grace)
-        })
-    }
-
-    fn run(&self, listener: TcpListener, grace: Duration) -> Report {
-        // The connections borrow the server: all have ended when the scope has.
-        withy::scope(|connections| {
-            // The token unwinds out of `accept`; no connection gets lost between the two.
-            let _closed = self.orders.close.run(|| {
-                loop {
-                    match listener.accept() {
-                        Ok((stream, _)) => {
-                            self.open.fetch_add(1, Ordering::SeqCst);
-                            connections.spawn(move || self.attend(stream));
-                        }
-                        Err(error) => {
-                            log::warn!("cannot take a connection: {error}");
-                            withy::sleep(ACCEPT_PAUSE);
-                        }
-                    }
-                }
-            });
-            // Who connects from now on is refused.
-            drop(listener);
-            let all_gone = withy::timeout(grace, || {
-                while self.open.load(Ordering::SeqCst) > 0 {
-                    withy::park();
-                }
-            });
-            if all_gone.is_err() {
-                self.orders.cut.cancel();
-            }
-        });
-        Report {
-            finished: self.finished.load(Ordering::SeqCst),
-            cut: self.cut.load(Ordering::SeqCst),
-        }
-    }
-
-    /// One connection, to its end or until it is cut off. Both close it.
-    fn attend(&self, stream: TcpStream) {
-        match self.orders.cut.run(|| echo(stream)) {
-            Ok(ended) => {
-                if let Err(error) = ended {
-                    log::debug!("a connection failed: {error}");
-                }
-                self.finished.fetch_add(1, Ordering::SeqCst);
-            }
-            Err(withy::Cancelled { .. }) => _ = self.cut.fetch_add(1, Ordering::SeqCst),
-        }
-        if self.open.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.owner.unpark();
-        }
-    }
+    Ok(summary)
 }
 
 fn echo(mut stream: TcpStream) -> io::Result<()> {

@@ -8,6 +8,8 @@ mod support;
 
 #[path = "blocking_calls_table/rows.rs"]
 mod rows;
+#[path = "blocking_calls_table/serve_rows.rs"]
+mod serve_rows;
 #[path = "blocking_calls_table/sources.rs"]
 mod sources;
 #[path = "blocking_calls_table/sync_rows.rs"]

@@ -14,6 +14,7 @@
 //! | `tcp/` | [`TcpStream`], [`TcpListener`] and what makes a connection |
 //! | `duplex.rs` | [`duplex`]: a stream pair in memory |
 //! | `resolve.rs` | names to addresses, off the workers |
+//! | `serve/` | [`Server`]: accept loops, limits, an orderly end |
 //! | `signal.rs` | waiting for signals |
 //! | `interop/` | conversions from and to std and descriptors; the only place with `unsafe` |
 //!
@@ -32,6 +33,8 @@ mod duplex;
 mod interop;
 mod options;
 mod resolve;
+#[cfg(panic = "unwind")]
+mod serve;
 pub mod signal;
 mod socket;
 mod tcp;
@@ -42,4 +45,6 @@ pub use std::net::{
 };
 
 pub use duplex::{Duplex, duplex};
+#[cfg(panic = "unwind")]
+pub use serve::{Counters, Listener, Outcome, Server, Summary, serve};
 pub use tcp::{Incoming, TcpListener, TcpStream};

@@ -44,8 +44,12 @@ mod time;
 pub use blocking::{blocking, compute, spawn_blocking};
 pub use builder::{RuntimeBuilder, Steal};
 pub use coroutine::unwind::Cancelled;
+#[doc(hidden)]
+pub use coroutine::unwind::is_interruption;
 pub use future::{JoinFuture, block_on};
 pub use runtime::Runtime;
+#[doc(hidden)]
+pub use spawn::workers;
 pub use spawn::{Builder, run, spawn, spawn_local, spawn_on};
 #[doc(hidden)]
 pub use task::monitor;

@@ -143,6 +143,14 @@ where
     }
 }
 
+/// How many workers the caller's runtime has, or else the default one, which starts at its first use.
+///
+/// # Errors
+/// What keeps the default runtime from starting.
+pub fn workers() -> io::Result<usize> {
+    Ok(Place::here()?.shared().workers())
+}
+
 /// Settings of one coroutine, as [`std::thread::Builder`] has of a thread.
 ///
 /// # Examples
@@ -160,6 +168,7 @@ pub struct Builder {
     name: Option<String>,
     stack_size: Option<usize>,
     uncancellable: bool,
+    worker: Option<usize>,
 }
 
 impl Builder {
@@ -202,11 +211,24 @@ impl Builder {
         self
     }
 
+    /// Starts it on one worker, by index, where it stays, as [`spawn_on`] does.
+    ///
+    /// # Examples
+    /// ```
+    /// let here = withy_runtime::Builder::new().worker(0).spawn(|| "on the first worker")?;
+    /// assert_eq!(here.join().unwrap(), "on the first worker");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn worker(mut self, worker: usize) -> Builder {
+        self.worker = Some(worker);
+        self
+    }
+
     /// Starts it. See [`spawn`].
     ///
     /// # Errors
     /// `OutOfMemory` if there is no memory for a stack or the limit of coroutines is reached, `InvalidInput` for a
-    /// stack size out of range, `Other` if the runtime is shutting down, and what keeps the default runtime from starting.
+    /// stack size out of range or a worker that there is not, `Other` if the runtime is shutting down, and what keeps the default runtime from starting.
     #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
@@ -221,6 +243,7 @@ impl Builder {
             name: self.name.map(Into::into),
             stack_size: self.stack_size.map(StackSize::new).transpose()?,
             uncancellable: self.uncancellable,
+            target: self.worker,
             reports_the_end: true,
             ..Options::default()
         })

@@ -35,6 +35,7 @@ pub(crate) struct Call {
 pub(crate) fn rows() -> Vec<Row> {
     let files = FILES.iter().map(|name| like("blocking", name));
     let waits = waits().into_iter().chain(super::sync_rows::waits());
+    let waits = waits.chain(super::serve_rows::waits());
     waits.chain(files).collect()
 }
 
@@ -140,7 +141,7 @@ fn in_coroutines(row: Row) -> Row {
 }
 
 /// For a function that waits by calling another one, which has a row of its own.
-fn like(other: &'static str, name: &'static str) -> Row {
+pub(crate) fn like(other: &'static str, name: &'static str) -> Row {
     Row {
         like: Some(other),
         ..row(name, || forever(|| ()))

@@ -92,7 +92,7 @@ pub(crate) fn rows(connections: usize) -> Vec<Row> {
 }
 
 /// Beside the tests; `cargo test` builds examples first.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its program");
     let profile = test.parent().and_then(|deps| deps.parent());
     let program = profile

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-const ROLE: &str = "WITHY_TEST_ROLE";
+pub(crate) const ROLE: &str = "WITHY_TEST_ROLE";
 
 /// Longer than any child takes on a busy machine.
 const CHILD_LIMIT: Duration = Duration::from_secs(120);

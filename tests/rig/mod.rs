@@ -5,6 +5,8 @@
 pub(crate) mod child;
 pub(crate) mod parties;
 pub(crate) mod process;
+pub(crate) mod serving;
+pub(crate) mod tools;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -100,6 +100,16 @@ pub(crate) fn set_limit(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
     }
 }
 
+/// Leaves this process so many descriptors, and gives what the soft limit was. The limit is one of numbers, and what was
+/// inherited may have a high one: so it is set where just as many below it are free.
+pub(crate) fn leave_descriptors(room: usize) -> u64 {
+    // SAFETY: it looks at a number; what is no descriptor is an error.
+    let is_free = |fd: &libc::c_int| unsafe { libc::fcntl(*fd, libc::F_GETFD) } == -1;
+    let first_refused = (0..).filter(is_free).nth(room);
+    let limit = first_refused.expect("there are more numbers than descriptors");
+    set_limit(libc::RLIMIT_NOFILE, limit as u64)
+}
+
 /// The calling thread, as the kernel numbers it.
 pub(crate) fn thread_id() -> libc::pid_t {
     // SAFETY: gettid has no arguments and cannot fail.

@@ -68,6 +68,7 @@ pub(crate) fn is_for(payload: &(dyn Any + Send), frame: FrameId) -> bool {
 }
 
 /// Whether a payload is an interruption (a cancellation, an elapsed timeout) and no panic.
-pub(crate) fn is_interruption(payload: &(dyn Any + Send)) -> bool {
+#[must_use]
+pub fn is_interruption(payload: &(dyn Any + Send)) -> bool {
     payload.is::<Cancelled>() || payload.is::<ToFrame>() || payload.is::<crate::time::Elapsed>()
 }

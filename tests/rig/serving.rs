@@ -1,0 +1,127 @@
+//! A `Server` that runs beside a test.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream as StdStream};
+
+use withy::CancelToken;
+use withy::net::{Counters, Outcome, Server, Summary, TcpListener, TcpStream};
+
+use super::until;
+use crate::support::{Caller, Case};
+
+pub(crate) struct Serving {
+    pub(crate) address: SocketAddr,
+    pub(crate) counters: Counters,
+    /// Tells it to end.
+    pub(crate) close: CancelToken,
+    /// Tells it to end at once.
+    pub(crate) cut: CancelToken,
+    server: Caller<io::Result<Summary>>,
+}
+
+impl Serving {
+    /// Starts a server, as `configure` makes it, on a port of its own. It is called by a caller of this case's sort.
+    pub(crate) fn start<O: Outcome>(
+        case: &Case,
+        configure: impl FnOnce(Server) -> Server,
+        handler: impl Fn(TcpStream, SocketAddr) -> O + Send + Sync + 'static,
+    ) -> Serving {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("a listener has an address");
+        let (close, cut) = (CancelToken::new(), CancelToken::new());
+        let server = configure(Server::new().until(&close).cut_by(&cut));
+        let counters = server.counters();
+        Serving {
+            address,
+            counters,
+            close,
+            cut,
+            server: case.spawn(move || server.serve(listener, handler)),
+        }
+    }
+
+    pub(crate) fn connect(&self) -> StdStream {
+        StdStream::connect(self.address).expect("the server listens")
+    }
+
+    /// A client that has been answered once, so its handler runs.
+    pub(crate) fn connect_and_ask(&self) -> StdStream {
+        let client = self.connect();
+        ask(&client);
+        client
+    }
+
+    /// Waits until the counters say so.
+    pub(crate) fn until(&self, condition: impl Fn(Summary) -> bool) {
+        until(|| condition(self.counters.read()));
+    }
+
+    /// Tells it to close, and waits for its end.
+    pub(crate) fn close(self) -> Summary {
+        self.close.cancel();
+        self.join()
+    }
+
+    pub(crate) fn join(self) -> Summary {
+        let summary = self.server.join().expect("the listener does not fail");
+        assert_eq!(self.counters.read(), summary);
+        assert_is_whole(summary);
+        summary
+    }
+}
+
+/// Nobody is left, and each connection is counted once.
+pub(crate) fn assert_is_whole(summary: Summary) {
+    let ended = summary.finished
+        + summary.failed
+        + summary.timed_out
+        + summary.panicked
+        + summary.cut
+        + summary.shed;
+    assert_eq!(
+        (summary.active, ended),
+        (0, summary.accepted),
+        "{summary:?}"
+    );
+}
+
+/// Echoes until the end of the stream.
+pub(crate) fn echo(mut stream: TcpStream) -> io::Result<()> {
+    let mut buf = [0; 4096];
+    loop {
+        let n = stream.read(&mut buf)?;
+        if n == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buf[..n])?;
+    }
+}
+
+/// One request of an echo server, answered.
+pub(crate) fn ask(mut client: &StdStream) {
+    let mut answer = [0; 6];
+    client.write_all(b"there?").expect("the server reads");
+    client.read_exact(&mut answer).expect("the server answers");
+    assert_eq!(&answer, b"there?");
+}
+
+/// Whether somebody listens on this IPv4 address and port, without connecting to it.
+pub(crate) fn is_listening(address: SocketAddr) -> bool {
+    const LISTEN: &str = "0A";
+    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("/proc is mounted");
+    let port = format!(":{:04X}", address.port());
+    table.lines().any(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let local = fields.next().unwrap_or_default();
+        local.ends_with(&port) && fields.nth(1) == Some(LISTEN)
+    })
+}
+
+/// Waits for the end of what the server sends; an end by reset is one, too.
+pub(crate) fn read_to_end(mut client: &StdStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    match client.read_to_end(&mut rest) {
+        Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("{error}"),
+        _ => rest,
+    }
+}
