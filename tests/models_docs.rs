@@ -6,7 +6,7 @@ mod ergonomics;
 mod models;
 
 use ergonomics::{all, regions};
-use models::{WORKERS, rows};
+use models::{WORKERS, listed};
 
 const DOCS: &str = include_str!("../docs/models.md");
 
@@ -15,13 +15,16 @@ const CONNECTIONS: usize = 64;
 #[test]
 fn the_first_table_has_a_row_for_each_model_in_order() {
     let names: Vec<_> = table("| # |").iter().map(|row| name(&row[1])).collect();
-    let expected: Vec<_> = rows(CONNECTIONS).into_iter().map(|row| row.name).collect();
+    let expected: Vec<_> = listed(CONNECTIONS)
+        .into_iter()
+        .map(|row| row.name)
+        .collect();
     assert_eq!(names, expected);
 }
 
 #[test]
 fn each_row_says_what_the_model_is_made_of() {
-    for (row, cells) in rows(CONNECTIONS).iter().zip(table("| # |")) {
+    for (row, cells) in listed(CONNECTIONS).iter().zip(table("| # |")) {
         let [processes, threads, epolls] = &cells[6..] else {
             panic!("expected three counts at the end of {cells:?}");
         };
@@ -47,7 +50,7 @@ fn figures_of_ergonomics_are_those_that_are_counted() {
     let expected: Vec<_> = all()
         .iter()
         .map(|one| {
-            let models = rows(CONNECTIONS).into_iter();
+            let models = listed(CONNECTIONS).into_iter();
             let models = models.filter(|row| row.style == one.style).count();
             [
                 one.service.to_owned(),

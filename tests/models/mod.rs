@@ -76,8 +76,14 @@ impl Row {
     }
 }
 
-/// Every model, as it says it is while `connections` are open.
+/// Every model by each poller that it has, as it says it is while `connections` are open.
 pub(crate) fn rows(connections: usize) -> Vec<Row> {
+    let rows = listed(connections).into_iter();
+    rows.flat_map(Row::by_each_poller).collect()
+}
+
+/// What `models list` says while `connections` are open.
+pub(crate) fn listed(connections: usize) -> Vec<Row> {
     let output = Command::new(program())
         .args(["list", "--workers", &WORKERS.to_string()])
         .args(["--connections", &connections.to_string()])
@@ -85,8 +91,7 @@ pub(crate) fn rows(connections: usize) -> Vec<Row> {
         .expect("the example can be run");
     assert!(output.status.success(), "models list: {}", output.status);
     let text = String::from_utf8(output.stdout).expect("a table is text");
-    let rows = text.lines().skip(1).map(Row::parse);
-    let rows: Vec<_> = rows.flat_map(Row::by_each_poller).collect();
+    let rows: Vec<_> = text.lines().skip(1).map(Row::parse).collect();
     assert!(!rows.is_empty(), "models list names none");
     rows
 }
