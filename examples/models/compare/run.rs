@@ -1,0 +1,251 @@
+//! The rounds.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::Options;
+use super::cells::{self, Cell, Variant};
+use super::process::{self, Cores, Server};
+use super::rows::{Load, Round, Row, settle};
+use super::tree::Tree;
+use crate::ergonomics::{self, Ergonomics};
+use crate::load::{self, Asks, Pace, Plan};
+
+/// Threads or processes of the models that have a number of them.
+pub(super) const WORKERS: usize = 2;
+
+/// Of each measuration, before anything counts.
+const WARM_UP: Duration = Duration::from_millis(100);
+
+/// The open load offers this part of what the models can do by the median: most are far from their limits then.
+const OFFERED_PART: f64 = 0.5;
+
+/// Where it was measured.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) server_cores: usize,
+    pub(crate) kernel: String,
+    pub(crate) memory_bytes: u64,
+}
+
+/// What has come of a comparison.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Results {
+    pub(crate) machine: Machine,
+    /// In UTC, as RFC 3339 has it.
+    pub(crate) date: String,
+    pub(crate) workers: usize,
+    pub(crate) seconds: f64,
+    pub(crate) results: Vec<Row>,
+    pub(crate) ergonomics: Vec<Ergonomics>,
+}
+
+/// Measures everything, with a bar on the terminal.
+///
+/// # Errors
+/// If the downstream server cannot be started, or cores not chosen. A model that fails is told in its row.
+pub(crate) fn compare(options: &Options) -> io::Result<Results> {
+    let cores = Cores::split();
+    // Before the runtime's workers are started: they inherit it.
+    process::bind(&cores.client)?;
+    let downstream = Server::start(&["downstream".into()], &cores.client)?;
+    let cells = cells::of(options);
+    let bar = bar(cells.len() * usize::from(options.rounds));
+    let bench = Bench {
+        cores: &cores,
+        downstream: &downstream,
+        duration: options.seconds / u32::from(options.rounds),
+        idle_bytes: HashMap::new(),
+    };
+    let rows = bench.measure(&cells, options.rounds, &bar);
+    bar.finish_and_clear();
+    Ok(Results {
+        machine: machine(&cores),
+        date: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
+        workers: WORKERS,
+        seconds: options.seconds.as_secs_f64(),
+        results: rows,
+        ergonomics: ergonomics::all(),
+    })
+}
+
+fn bar(length: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{bar:30} {pos}/{len} {elapsed_precise} (about {eta} left) {msg}",
+    );
+    ProgressBar::new(length as u64).with_style(style.expect("a template without mistakes"))
+}
+
+struct Bench<'a> {
+    cores: &'a Cores,
+    downstream: &'a Server,
+    duration: Duration,
+    /// What a model takes without connections, by its name and service.
+    idle_bytes: HashMap<(&'static str, Asks), u64>,
+}
+
+impl Bench<'_> {
+    fn measure(mut self, cells: &[Cell], rounds: u8, bar: &ProgressBar) -> Vec<Row> {
+        let mut rows: Vec<Row> = cells.iter().map(row_of).collect();
+        let mut measured: Vec<Vec<Round>> = vec![Vec::new(); cells.len()];
+        // The closed loads first: they tell what the open ones offer.
+        for load in [Load::Closed, Load::Open] {
+            self.offer(cells, &measured, &mut rows);
+            for round in 0..usize::from(rounds) {
+                for place in 0..cells.len() {
+                    // Who is first moves from round to round.
+                    let place = (place + round * cells.len() / usize::from(rounds)) % cells.len();
+                    let (cell, row) = (&cells[place], &mut rows[place]);
+                    if cell.load != load {
+                        continue;
+                    }
+                    bar.set_message(format!("{} {} {}", row.model, row.service, row.connections));
+                    if row.skipped.is_none() {
+                        match self.round(cell, row.offered_per_s) {
+                            Ok(round) => measured[place].push(round),
+                            Err(error) => row.skipped = Some(error.to_string()),
+                        }
+                    }
+                    bar.inc(1);
+                }
+            }
+        }
+        for (row, rounds) in rows.iter_mut().zip(&measured) {
+            settle(row, rounds);
+        }
+        rows
+    }
+
+    /// Fills in what open loads offer: the same to all models with one service.
+    fn offer(&self, cells: &[Cell], measured: &[Vec<Round>], rows: &mut [Row]) {
+        for (place, cell) in cells.iter().enumerate() {
+            if cell.load == Load::Closed {
+                continue;
+            }
+            let others = cells.iter().zip(measured).filter(|(other, _)| {
+                (other.asks, other.connections, other.load)
+                    == (cell.asks, cell.connections, Load::Closed)
+                    && other.variant != Variant::ConnectionPerRequest
+            });
+            let mut rates: Vec<f64> = others
+                .flat_map(|(_, rounds)| rounds.iter().map(|round| round.requests_per_s))
+                .collect();
+            rates.sort_by(f64::total_cmp);
+            rows[place].offered_per_s = rates.get(rates.len() / 2).map(|rate| rate * OFFERED_PART);
+        }
+    }
+
+    fn round(&mut self, cell: &Cell, offered_per_s: Option<f64>) -> io::Result<Round> {
+        let server = Server::start(&self.arguments(cell), &self.cores.server)?;
+        let idle = *self
+            .idle_bytes
+            .entry((cell.model.name, cell.asks))
+            .or_insert_with(|| Tree::of(server.id()).pss_bytes);
+        let plan = Plan {
+            addr: server.addr,
+            asks: cell.asks,
+            connections: cell.connections,
+            reconnects: cell.variant == Variant::ConnectionPerRequest,
+            pace: offered_per_s.map_or(Pace::Closed, Pace::Open),
+            warm_up: WARM_UP,
+            duration: self.duration,
+        };
+        let mut full = Tree::default();
+        let outcome = withy::run(|| load::run(&plan, || full = Tree::of(server.id())))?;
+        let used = server.stop()?;
+        let requests = (outcome.requests_in_all as f64).max(1.0);
+        let grown = full.pss_bytes as f64 - idle as f64;
+        let connections = if plan.reconnects {
+            requests
+        } else {
+            cell.connections as f64
+        };
+        Ok(Round {
+            latencies: outcome.latencies,
+            requests_per_s: outcome.requests_per_s,
+            cpu_us_per_request: used.cpu.as_secs_f64() * 1e6 / requests,
+            memory_bytes_per_connection: if plan.reconnects {
+                0.0
+            } else {
+                grown.max(0.0) / cell.connections as f64
+            },
+            threads: full.threads,
+            processes: full.processes,
+            context_switches: used.context_switches as f64 / requests,
+            errors: outcome.errors,
+            wasted_wake_ups: used
+                .wasted_wake_ups
+                .map(|wasted| wasted as f64 / connections),
+        })
+    }
+
+    fn arguments(&self, cell: &Cell) -> Vec<String> {
+        let mut arguments = vec!["serve".into(), "--model".into(), cell.model.name.into()];
+        arguments.extend(["--workers".into(), WORKERS.to_string()]);
+        if cell.asks == Asks::Session {
+            arguments.extend(["--downstream".into(), self.downstream.addr.to_string()]);
+        }
+        if let Variant::Poller(name) = cell.variant {
+            arguments.extend(["--poller".into(), name.into()]);
+        }
+        arguments
+    }
+}
+
+fn row_of(cell: &Cell) -> Row {
+    Row {
+        model: cell.model.name,
+        service: match cell.asks {
+            Asks::Echo => "echo",
+            Asks::Session => "session",
+        },
+        variant: cell.variant.name(),
+        load: cell.load,
+        connections: cell.connections,
+        offered_per_s: None,
+        requests_per_s: 0.0,
+        p50_us: 0.0,
+        p99_us: 0.0,
+        p999_us: 0.0,
+        cpu_us_per_request: 0.0,
+        memory_bytes_per_connection: 0.0,
+        threads: 0,
+        processes: 0,
+        context_switches: 0.0,
+        errors: 0,
+        wasted_wake_ups: None,
+        rounds: 0,
+        spread: 0.0,
+        skipped: None,
+    }
+}
+
+fn machine(cores: &Cores) -> Machine {
+    let first = |path: &str, key: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(key));
+        line.and_then(|line| line.split_once(':'))
+            .map_or_else(|| "unknown".into(), |(_, value)| value.trim().to_owned())
+    };
+    let memory = first("/proc/meminfo", "MemTotal");
+    let kilobytes = memory
+        .split(' ')
+        .next()
+        .and_then(|number| number.parse::<u64>().ok());
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Machine {
+        cpu: first("/proc/cpuinfo", "model name"),
+        cores: std::thread::available_parallelism()
+            .map_or(1, Into::into)
+            .max(cores.server.len() + cores.client.len()),
+        server_cores: cores.server.len(),
+        kernel: kernel.trim().to_owned(),
+        memory_bytes: kilobytes.unwrap_or(0) * 1024,
+    }
+}

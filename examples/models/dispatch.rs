@@ -1,0 +1,259 @@
+//! A reactor that hands out requests: it reads, cuts requests out of what has come, and sends the answers; somebody else does
+//! what is asked for, and may block. What several models share: they differ in who that is, see [`Dispatch`].
+//!
+//! Requests of one connection are done in turn, one at a time: while one is out nothing is read from its client.
+
+use std::io::{self, Read};
+use std::mem;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use mio::Waker;
+
+use crate::callbacks::{ready, send};
+use crate::event_loop::{Interest, Poller, Reactor, Serves, Waked};
+use crate::pollers::Epoll;
+use crate::pool::Pool;
+use crate::protocol::request::{Handler, Reply};
+use crate::protocol::{BUFFER_BYTES, Service};
+use crate::returns::Returns;
+
+/// Who does requests.
+pub(crate) trait Dispatch {
+    /// What a connection has of its own for that; it is dropped with the connection.
+    type Lane;
+
+    fn lane(&mut self) -> Self::Lane;
+
+    /// Has the job run somewhere.
+    fn dispatch(&mut self, lane: &Self::Lane, job: Job);
+}
+
+/// The threads of a pool: whichever is free.
+impl Dispatch for &Pool<Job> {
+    type Lane = ();
+
+    fn lane(&mut self) {}
+
+    fn dispatch(&mut self, (): &(), job: Job) {
+        self.push(job);
+    }
+}
+
+/// A request, with all that is needed to do it.
+pub(crate) struct Job {
+    place: usize,
+    client: Arc<TcpStream>,
+    handler: Handler,
+    request: Vec<u8>,
+    returns: Arc<Returns<Done>>,
+}
+
+/// A job that was done.
+struct Done {
+    place: usize,
+    handler: Handler,
+    reply: io::Result<Reply>,
+}
+
+impl Job {
+    /// Does the request, and gives the answer to the reactor.
+    pub(crate) fn run(mut self) {
+        let reply = self.handler.request(mem::take(&mut self.request));
+        self.give_back(reply);
+    }
+
+    /// Does the request, and sends the answer. What the kernel does not take at once is left to the reactor.
+    pub(crate) fn run_and_send(mut self) {
+        let reply = self.handler.request(mem::take(&mut self.request));
+        let reply = reply.and_then(|mut reply| {
+            send(&self.client, &mut reply.bytes)?;
+            Ok(reply)
+        });
+        self.give_back(reply);
+    }
+
+    fn give_back(self, reply: io::Result<Reply>) {
+        self.returns.push(Done {
+            place: self.place,
+            handler: self.handler,
+            reply,
+        });
+    }
+}
+
+pub(crate) struct Dispatcher<D: Dispatch> {
+    reactor: Reactor<Epoll, Requests<D>>,
+    returns: Arc<Returns<Done>>,
+}
+
+impl<D: Dispatch> Dispatcher<D> {
+    pub(crate) fn new(service: Service, dispatch: D) -> io::Result<Dispatcher<D>> {
+        let epoll = Epoll::new()?;
+        let returns = Returns::new(&epoll)?;
+        let requests = Requests {
+            service,
+            dispatch,
+            returns: Arc::clone(&returns),
+        };
+        Ok(Dispatcher {
+            reactor: Reactor::with(epoll, requests),
+            returns,
+        })
+    }
+
+    pub(crate) fn reactor(&self) -> &Reactor<Epoll, Requests<D>> {
+        &self.reactor
+    }
+
+    pub(crate) fn reactor_mut(&mut self) -> &mut Reactor<Epoll, Requests<D>> {
+        &mut self.reactor
+    }
+
+    /// By which answers come back.
+    pub(crate) fn returns_waker(&self) -> Arc<Waker> {
+        self.returns.waker()
+    }
+
+    /// Serves to the end, see [`Reactor::run`].
+    pub(crate) fn run(&mut self, listener: TcpListener) -> io::Result<()> {
+        self.reactor.listen(listener)?;
+        while !self.reactor.is_idle() {
+            self.turn(|_| {})?;
+        }
+        Ok(())
+    }
+
+    /// As [`Reactor::turn`]; takes back what was done, too.
+    pub(crate) fn turn(&mut self, other: impl FnMut(usize)) -> io::Result<()> {
+        self.reactor.turn(other)?;
+        for done in self.returns.take() {
+            self.reactor
+                .resume(done.place, |connection| connection.take_back(done))?;
+        }
+        Ok(())
+    }
+}
+
+/// Hands out requests of connections.
+pub(crate) struct Requests<D> {
+    service: Service,
+    dispatch: D,
+    returns: Arc<Returns<Done>>,
+}
+
+pub(crate) struct Connection<L> {
+    client: Arc<TcpStream>,
+    lane: L,
+    /// None: it is out with a request.
+    handler: Option<Handler>,
+    received: Vec<u8>,
+    out: Vec<u8>,
+    has_ended: bool,
+    is_closing: bool,
+    /// Nothing can be sent any more; it stays until its handler is back.
+    is_gone: bool,
+}
+
+impl<D: Dispatch> Serves for Requests<D> {
+    type Connection = Connection<D::Lane>;
+
+    /// Both, once and for all: epoll tells of changes only.
+    const INTEREST: Interest = Interest {
+        reads: true,
+        writes: true,
+    };
+
+    fn begin(&mut self, client: TcpStream, _: usize) -> Self::Connection {
+        Connection {
+            client: Arc::new(client),
+            lane: self.dispatch.lane(),
+            handler: Some(Handler::new(self.service)),
+            received: Vec::new(),
+            out: Vec::new(),
+            has_ended: false,
+            is_closing: false,
+            is_gone: false,
+        }
+    }
+
+    fn go_on(
+        &mut self,
+        connection: &mut Self::Connection,
+        _: &mut impl Poller,
+        waked: Waked,
+    ) -> io::Result<bool> {
+        connection.is_gone |= waked.is_broken;
+        if !connection.is_gone {
+            let goes_on = self.advance(connection, waked.place());
+            connection.is_gone = !goes_on.unwrap_or(false);
+        }
+        Ok(!connection.is_gone || connection.handler.is_none())
+    }
+
+    fn leave(&mut self, connection: Self::Connection, poller: &mut impl Poller) -> io::Result<()> {
+        poller.remove(connection.client.as_raw_fd())
+    }
+}
+
+impl<D: Dispatch> Requests<D> {
+    /// Sends, and reads up to the next request. False: the connection has come to its end.
+    fn advance(&mut self, connection: &mut Connection<D::Lane>, place: usize) -> io::Result<bool> {
+        send(&connection.client, &mut connection.out)?;
+        while !connection.is_closing {
+            let Some(handler) = &connection.handler else {
+                return Ok(true);
+            };
+            // A client that does not read is not served, either; and whoever does the next request may send by himself.
+            if !connection.out.is_empty() {
+                return Ok(true);
+            }
+            if let Some(request) = handler.cut(&mut connection.received)? {
+                self.hand_out(connection, place, request);
+            } else if connection.has_ended {
+                connection.is_closing = true;
+            } else if !connection.read()? {
+                return Ok(true);
+            }
+        }
+        Ok(!connection.out.is_empty())
+    }
+
+    fn hand_out(&mut self, connection: &mut Connection<D::Lane>, place: usize, request: Vec<u8>) {
+        if let Some(handler) = connection.handler.take() {
+            let job = Job {
+                place,
+                client: Arc::clone(&connection.client),
+                handler,
+                request,
+                returns: Arc::clone(&self.returns),
+            };
+            self.dispatch.dispatch(&connection.lane, job);
+        }
+    }
+}
+
+impl<L> Connection<L> {
+    /// False: there is nothing yet.
+    fn read(&mut self) -> io::Result<bool> {
+        let mut buf = [0; BUFFER_BYTES];
+        let Some(length) = ready((&*self.client).read(&mut buf))? else {
+            return Ok(false);
+        };
+        self.received.extend_from_slice(&buf[..length]);
+        self.has_ended = length == 0;
+        Ok(true)
+    }
+
+    fn take_back(&mut self, done: Done) {
+        self.handler = Some(done.handler);
+        match done.reply {
+            Ok(reply) => {
+                self.out.extend_from_slice(&reply.bytes);
+                self.is_closing |= reply.closes;
+            }
+            Err(_) => self.is_gone = true,
+        }
+    }
+}

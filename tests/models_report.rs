@@ -1,0 +1,263 @@
+//! `models compare` writes a report that can be read: figures in JSON, charts in SVG, a page that stands alone and looks like one in a
+//! browser, on a laptop and on a phone.
+
+mod models;
+mod rig;
+mod support;
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rig::tools;
+use serde_json::Value;
+use support::within;
+
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Two of each kind: that hold few connections, and many; by threads, and by callbacks.
+const MODELS: [&str; 4] = [
+    "iterative",
+    "thread-per-connection",
+    "reactor",
+    "coroutines",
+];
+
+/// One report for all tests: the folder.
+fn report() -> &'static Path {
+    static REPORT: OnceLock<PathBuf> = OnceLock::new();
+    REPORT.get_or_init(|| {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("models-report-{}", std::process::id()));
+        let output = Command::new(models::program())
+            .args([
+                "compare",
+                "--seconds",
+                "0.4",
+                "--rounds",
+                "2",
+                "--conns",
+                "1,64",
+            ])
+            .args(["--models", &MODELS.join(","), "--out"])
+            .arg(&folder)
+            .output()
+            .expect("the example can be run");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let table = String::from_utf8(output.stdout).expect("a table is text");
+        for model in MODELS {
+            assert!(
+                table.contains(model),
+                "{model} is not in the table:\n{table}"
+            );
+        }
+        folder
+    })
+}
+
+#[test]
+fn figures_are_those_of_every_model_and_make_sense() {
+    within(LIMIT, "figures of a comparison", || {
+        let text = fs::read_to_string(report().join("report.json")).unwrap();
+        let report: Value = serde_json::from_str(&text).unwrap();
+        assert!(report["machine"]["cores"].as_u64().unwrap() >= 1);
+        assert!(report["date"].as_str().unwrap().ends_with('Z'));
+        let rows = report["results"].as_array().unwrap();
+        for model in MODELS {
+            for service in ["echo", "session"] {
+                let of_both = |row: &&Value| row["model"] == model && row["service"] == service;
+                assert!(
+                    rows.iter().any(|row| of_both(&row)),
+                    "no row of {model}, {service}"
+                );
+            }
+        }
+        for row in rows {
+            check(row);
+        }
+        let has = |key: &str, value: &str| rows.iter().any(|row| row[key] == value);
+        assert!(
+            has("load", "open")
+                && has("variant", "connection-per-request")
+                && has("variant", "poll")
+        );
+        let styles = report["ergonomics"].as_array().unwrap();
+        assert!(
+            styles
+                .iter()
+                .all(|style| style["lines"].as_u64().unwrap() > 0)
+        );
+        let lines = |style: &str| {
+            let found = styles
+                .iter()
+                .find(|one| one["style"] == style && one["service"] == "session");
+            found.unwrap()["lines"].as_u64().unwrap()
+        };
+        assert!(lines("sequential") < lines("callbacks"), "{styles:?}");
+    });
+}
+
+fn check(row: &Value) {
+    let number = |key: &str| {
+        row[key]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{key} is no number in {row}"))
+    };
+    assert_eq!(row["skipped"], Value::Null, "{row}");
+    assert!(number("requests_per_s") > 0.0, "{row}");
+    assert!(
+        0.0 < number("p50_us") && number("p50_us") <= number("p99_us"),
+        "{row}"
+    );
+    assert!(number("p99_us") <= number("p999_us"), "{row}");
+    assert!(
+        number("cpu_us_per_request") > 0.0 && number("context_switches") >= 0.0,
+        "{row}"
+    );
+    assert!(
+        number("memory_bytes_per_connection") >= 0.0 && number("spread") >= 0.0,
+        "{row}"
+    );
+    assert!(
+        number("threads") >= 1.0 && number("processes") >= 1.0,
+        "{row}"
+    );
+    assert!(number("errors") == 0.0 && number("rounds") == 2.0, "{row}");
+    let is_open = row["load"] == "open";
+    assert_eq!(
+        row["offered_per_s"].as_f64().is_some_and(|rate| rate > 0.0),
+        is_open,
+        "{row}"
+    );
+    if row["model"] == "thread-per-connection" && row["variant"] == "default" {
+        assert!(number("threads") >= number("connections"), "{row}");
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_but_itself() {
+    within(LIMIT, "a page", || {
+        let page = fs::read_to_string(report().join("index.html")).unwrap();
+        let svg = fs::read_to_string(report().join("report.svg")).unwrap();
+        for text in [&page, &svg] {
+            // Names of XML's languages look like addresses.
+            let text = text
+                .replace("http://www.w3.org/2000/svg", "")
+                .replace("http://www.w3.org/1999/xlink", "");
+            for reference in [
+                "http:", "https:", "src=", "href=", "url(", "@import", "<script",
+            ] {
+                assert!(
+                    !text.contains(reference),
+                    "the report refers to something by {reference:?}"
+                );
+            }
+        }
+        assert!(page.contains("name=\"viewport\""));
+        let charts = page.matches("<figure>").count();
+        assert!(charts >= 10, "{charts} charts");
+        assert_eq!(svg.matches("<svg ").count(), charts + 1);
+        assert_eq!(svg.matches("<svg ").count(), svg.matches("</svg>").count());
+    });
+}
+
+/// Looked at by Chromium, headless: it is as wide as the window, has charts in it, and withy's green.
+#[test]
+fn the_page_looks_like_one_on_a_laptop_and_a_phone() {
+    if !tools::need("chromium") {
+        return;
+    }
+    within(LIMIT, "pictures of a page", || {
+        for (width, height) in [(1400, 1600), (400, 1600)] {
+            let picture = report().join(format!("{width}.png"));
+            let output = Command::new("chromium")
+                .args([
+                    "--headless",
+                    "--no-sandbox",
+                    "--disable-gpu",
+                    "--hide-scrollbars",
+                ])
+                .arg(format!(
+                    "--user-data-dir={}",
+                    report().join("browser").display()
+                ))
+                .arg(format!("--window-size={width},{height}"))
+                .arg(format!("--screenshot={}", picture.display()))
+                .arg(format!("file://{}", report().join("index.html").display()))
+                .output()
+                .expect("chromium can be run");
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            let seen = Picture::load(&picture);
+            assert_eq!((seen.width, seen.height), (width, height));
+            let colors: HashSet<_> = seen.pixels().collect();
+            assert!(
+                colors.len() > 20,
+                "{} colours at a width of {width}",
+                colors.len()
+            );
+            let share = |is_such: fn([u8; 3]) -> bool| {
+                seen.pixels().filter(|&pixel| is_such(pixel)).count() as f64
+                    / seen.pixels().count() as f64
+            };
+            let (green, ink) = (
+                share(|[r, g, b]| g > 100 && r < 60 && b < 150),
+                share(|[r, g, b]| r < 90 && g < 100 && b < 120),
+            );
+            assert!(green > 0.001, "{green:.5} of {width} is green");
+            assert!(ink > 0.005, "{ink:.5} of {width} is dark");
+            // Cards have a margin on both sides: nothing sticks out.
+            let edge = (0..seen.height)
+                .map(|y| seen.pixel(seen.width - 1, y))
+                .collect::<HashSet<_>>();
+            assert_eq!(
+                edge.len(),
+                1,
+                "something reaches the right edge at a width of {width}"
+            );
+        }
+    });
+}
+
+struct Picture {
+    width: usize,
+    height: usize,
+    /// Of a pixel.
+    bytes: usize,
+    data: Vec<u8>,
+}
+
+impl Picture {
+    fn load(path: &Path) -> Picture {
+        let decoder = png::Decoder::new(BufReader::new(File::open(path).expect("it was written")));
+        let mut reader = decoder.read_info().expect("a picture");
+        let mut data = vec![0; reader.output_buffer_size().expect("of moderate size")];
+        let info = reader.next_frame(&mut data).expect("a whole picture");
+        Picture {
+            width: info.width as usize,
+            height: info.height as usize,
+            bytes: info.color_type.samples(),
+            data,
+        }
+    }
+
+    fn pixel(&self, x: usize, y: usize) -> [u8; 3] {
+        let at = (y * self.width + x) * self.bytes;
+        [self.data[at], self.data[at + 1], self.data[at + 2]]
+    }
+
+    fn pixels(&self) -> impl Iterator<Item = [u8; 3]> {
+        (0..self.width * self.height).map(|n| self.pixel(n % self.width, n / self.width))
+    }
+}
