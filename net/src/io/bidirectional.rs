@@ -16,18 +16,15 @@
 //! | nothing moves for too long | all ends | see [`BidirectionalCopy`] |
 //! | bytes that were taken from X cannot be given to Y (idle, unwinding) | closing either is a reset | the stream has a hole |
 
-use std::error::Error;
-use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
 use withy_runtime::poll::{AsRegistration, Direction, Registration, refuse_while_unwinding};
 use withy_runtime::{now, select, yield_now};
 
-use super::lane::{End, Hint, Lane};
-
-/// How many times a direction moves bytes before the other has its turn, and other coroutines have theirs.
-const MOVES_MAX: usize = 16;
+use super::flow::{Flow, State};
+use super::lane::{End, Hint};
+use super::outcome::{Copied, CopyError};
 
 /// Copies from `a` to `b` and from `b` to `a` until both have ended: what a proxy does with two connections.
 ///
@@ -137,25 +134,6 @@ pub struct BidirectionalCopy {
     half_closed_idle: Option<Duration>,
 }
 
-/// How many bytes have gone through: all that the kernel has taken for the other side's peer. That these were received is another matter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Copied {
-    /// From the first connection to the second.
-    pub a_to_b: u64,
-    /// From the second connection to the first.
-    pub b_to_a: u64,
-}
-
-/// Why a copy in both directions has ended before both sides ended their streams, and how far it got.
-///
-/// `?` makes an [`io::Error`] of it where one is expected; that is the error itself, without the counts.
-#[derive(Debug)]
-pub struct CopyError {
-    error: io::Error,
-    copied: Copied,
-}
-
 impl BidirectionalCopy {
     /// Without limits.
     pub fn new() -> BidirectionalCopy {
@@ -215,49 +193,6 @@ impl BidirectionalCopy {
     }
 }
 
-impl CopyError {
-    /// How many bytes have gone through before.
-    #[must_use]
-    pub fn copied(&self) -> Copied {
-        self.copied
-    }
-
-    /// The error's kind.
-    #[must_use]
-    pub fn kind(&self) -> io::ErrorKind {
-        self.error.kind()
-    }
-
-    /// The error alone.
-    #[must_use]
-    pub fn into_inner(self) -> io::Error {
-        self.error
-    }
-}
-
-impl fmt::Display for CopyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Copied { a_to_b, b_to_a } = self.copied;
-        write!(
-            f,
-            "{} (after {a_to_b} bytes one way and {b_to_a} the other)",
-            self.error
-        )
-    }
-}
-
-impl Error for CopyError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
-    }
-}
-
-impl From<CopyError> for io::Error {
-    fn from(error: CopyError) -> io::Error {
-        error.error
-    }
-}
-
 fn stream_socket(registration: Option<&Registration>) -> io::Result<End<'_>> {
     let Some(registration) = registration else {
         return Err(no_stream_socket("nothing"));
@@ -281,23 +216,6 @@ fn no_stream_socket(got: &str) -> io::Error {
 struct Exchange<'a> {
     limits: BidirectionalCopy,
     flows: [Flow<'a>; 2],
-}
-
-/// One direction, and how far it is.
-struct Flow<'a> {
-    lane: Lane<'a>,
-    state: State,
-    /// A `BrokenPipe` of the destination, to be told in the end.
-    broken: Option<io::Error>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// May move: try.
-    Runs(Hint),
-    /// Would have to wait, for the source if nothing is on its way, else for the destination.
-    Waits,
-    Ended,
 }
 
 impl<'a> Exchange<'a> {
@@ -411,70 +329,6 @@ impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         if self.flows.iter().any(|flow| !flow.lane.is_empty()) {
             self.reset_on_close();
-        }
-    }
-}
-
-impl<'a> Flow<'a> {
-    fn new(from: End<'a>, to: End<'a>) -> Flow<'a> {
-        Flow {
-            lane: Lane::new(from, to),
-            state: State::Runs(Hint::None),
-            broken: None,
-        }
-    }
-
-    fn may_run(&self) -> bool {
-        matches!(self.state, State::Runs(_))
-    }
-
-    /// The descriptor that it waits for in this direction, if it does.
-    fn waits_for(&self, direction: Direction) -> Option<&'a Registration> {
-        let (end, wanted) = match self.lane.is_empty() {
-            true => (self.lane.from(), Direction::Read),
-            false => (self.lane.to(), Direction::Write),
-        };
-        (self.state == State::Waits && wanted == direction).then(|| end.registration())
-    }
-
-    /// Moves bytes until that would have to wait, or it is the other's turn.
-    fn advance(&mut self) -> io::Result<()> {
-        for _ in 0..MOVES_MAX {
-            let State::Runs(hint) = self.state else {
-                return Ok(());
-            };
-            self.state = State::Runs(Hint::None);
-            let step = match self.lane.is_empty() {
-                true => self.take(hint),
-                false => self.give(),
-            };
-            match step {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.state = State::Waits;
-                }
-                step => step?,
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, hint: Hint) -> io::Result<()> {
-        if self.lane.fill(hint)? == 0 {
-            self.state = State::Ended;
-            self.lane.to().pass_end_on()?;
-        }
-        Ok(())
-    }
-
-    fn give(&mut self) -> io::Result<()> {
-        match self.lane.drain() {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.lane.discard();
-                self.state = State::Ended;
-                self.broken = Some(error);
-                Ok(())
-            }
-            given => given.map(|_| ()),
         }
     }
 }

@@ -58,20 +58,23 @@
 //! A `BufWriter` is the other way round: `flush` it before bytes go around it. [`copy()`] into one leaves bytes in it, as std's does.
 //!
 //! # Reading order
-//! `lane.rs` (one direction: the invariants, then the code), `carrier.rs` and `pool.rs` (pipes and buffers), `copy.rs`, `bidirectional.rs`,
+//! `lane.rs` (one direction: the invariants, then the code), `carrier.rs` and `pool.rs` (pipes and buffers), `copy.rs`, `bidirectional.rs` with `flow.rs` and `outcome.rs`,
 //! `send_file.rs`, `buffered.rs`.
 
 mod bidirectional;
 mod buffered;
 mod carrier;
 mod copy;
+mod flow;
 mod lane;
+mod outcome;
 mod pipe;
 mod pool;
 mod send_file;
 
-pub use bidirectional::{BidirectionalCopy, Copied, CopyError, copy_bidirectional};
+pub use bidirectional::{BidirectionalCopy, copy_bidirectional};
 pub use buffered::write_buffered;
 pub use copy::copy;
+pub use outcome::{Copied, CopyError};
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub use send_file::send_file;

@@ -1,0 +1,91 @@
+//! One direction of a copy in both: what it would do next, and its moves.
+
+use std::io;
+
+use withy_runtime::poll::{Direction, Registration};
+
+use super::lane::{End, Hint, Lane};
+
+/// How many times a direction moves bytes before the other has its turn, and other coroutines have theirs.
+const MOVES_MAX: usize = 16;
+
+/// One direction, and how far it is.
+pub(super) struct Flow<'a> {
+    pub(super) lane: Lane<'a>,
+    pub(super) state: State,
+    /// A `BrokenPipe` of the destination, to be told in the end.
+    pub(super) broken: Option<io::Error>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// May move: try.
+    Runs(Hint),
+    /// Would have to wait, for the source if nothing is on its way, else for the destination.
+    Waits,
+    Ended,
+}
+
+impl<'a> Flow<'a> {
+    pub(super) fn new(from: End<'a>, to: End<'a>) -> Flow<'a> {
+        Flow {
+            lane: Lane::new(from, to),
+            state: State::Runs(Hint::None),
+            broken: None,
+        }
+    }
+
+    pub(super) fn may_run(&self) -> bool {
+        matches!(self.state, State::Runs(_))
+    }
+
+    /// The descriptor that it waits for in this direction, if it does.
+    pub(super) fn waits_for(&self, direction: Direction) -> Option<&'a Registration> {
+        let (end, wanted) = match self.lane.is_empty() {
+            true => (self.lane.from(), Direction::Read),
+            false => (self.lane.to(), Direction::Write),
+        };
+        (self.state == State::Waits && wanted == direction).then(|| end.registration())
+    }
+
+    /// Moves bytes until that would have to wait, or it is the other's turn.
+    pub(super) fn advance(&mut self) -> io::Result<()> {
+        for _ in 0..MOVES_MAX {
+            let State::Runs(hint) = self.state else {
+                return Ok(());
+            };
+            self.state = State::Runs(Hint::None);
+            let step = match self.lane.is_empty() {
+                true => self.take(hint),
+                false => self.give(),
+            };
+            match step {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.state = State::Waits;
+                }
+                step => step?,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, hint: Hint) -> io::Result<()> {
+        if self.lane.fill(hint)? == 0 {
+            self.state = State::Ended;
+            self.lane.to().pass_end_on()?;
+        }
+        Ok(())
+    }
+
+    fn give(&mut self) -> io::Result<()> {
+        match self.lane.drain() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.lane.discard();
+                self.state = State::Ended;
+                self.broken = Some(error);
+                Ok(())
+            }
+            given => given.map(|_| ()),
+        }
+    }
+}
