@@ -31,17 +31,6 @@ pub(crate) enum AtOnce {
     Any,
 }
 
-impl AtOnce {
-    pub(crate) fn of(self, workers: usize) -> usize {
-        match self {
-            AtOnce::One => 1,
-            AtOnce::Workers => workers,
-            AtOnce::Bounded(max) => max,
-            AtOnce::Any => usize::MAX,
-        }
-    }
-}
-
 /// How a service is written; `ergonomics.rs` has what that takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Style {

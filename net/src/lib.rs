@@ -74,3 +74,4 @@ pub use serve::{Counters, Listener, Outcome, Server, Summary, serve};
 pub use tcp::{Incoming, Keepalive, TcpListener, TcpSocket, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixListener, UnixStream};
+pub use withy_runtime::poll::AsRegistration;

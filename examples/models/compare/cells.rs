@@ -58,7 +58,8 @@ fn of_model(model: &'static Model, asks: Asks, connections: usize) -> Vec<Cell> 
         variant,
     };
     let mut cells = Vec::new();
-    let holds_all = connections <= model.at_once.of(crate::compare::run::WORKERS);
+    let max = model.at_once.max(super::run::WORKERS);
+    let holds_all = max.is_none_or(|max| connections <= max);
     if holds_all {
         let mut variants = vec![Variant::Default];
         if !model.pollers.is_empty() {

@@ -17,4 +17,4 @@ mod tree;
 
 pub(crate) use options::Options;
 pub(crate) use rows::{Load, Row};
-pub(crate) use run::{Machine, Results, compare};
+pub(crate) use run::{Results, compare};

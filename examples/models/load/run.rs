@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use withy::sync::{Arc, Barrier, Mutex};
+use withy::sync::{Barrier, Mutex};
 
 use super::client::Client;
 use super::{Outcome, Pace, Plan};

@@ -247,7 +247,7 @@ fn short(value: f64) -> String {
         value if value >= 1_000_000.0 => format!("{:.1}M", value / 1e6),
         value if value >= 10_000.0 => format!("{:.0}k", value / 1e3),
         value if value >= 1_000.0 => format!("{:.1}k", value / 1e3),
-        value if value >= 10.0 || value == 0.0 => format!("{value:.0}"),
+        value if value >= 10.0 || value.fract() == 0.0 => format!("{value:.0}"),
         value if value >= 1.0 => format!("{value:.1}"),
         value => format!("{value:.2}"),
     }

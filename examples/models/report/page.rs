@@ -14,9 +14,9 @@ pub(super) fn page(results: &Results, panels: &[Panel], charts: &[Chart]) -> Str
     for (panel, chart) in panels.iter().zip(charts) {
         // The chart's own size is its largest: it shrinks with the page.
         let svg = chart.svg.replacen("<svg ", "<svg role=\"img\" ", 1);
-        let _ = write!(
+        let _ = writeln!(
             figures,
-            "<figure>{}<figcaption>{}</figcaption></figure>\n",
+            "<figure>{}<figcaption>{}</figcaption></figure>",
             sized(&svg),
             escaped(&panel.text)
         );

@@ -50,97 +50,101 @@ pub(crate) fn of(results: &Results) -> Vec<Panel> {
 }
 
 fn of_service(service: &str, rows: &[&Row]) -> Vec<Panel> {
-    let closed = |connections: usize| -> Vec<&Row> {
-        let these = rows
-            .iter()
-            .filter(|row| row.load == Load::Closed && row.connections == connections);
-        these
-            .copied()
-            .filter(|row| row.variant != "connection-per-request")
-            .collect()
-    };
     let counts = distinct(rows, |row| row.connections);
-    let middle = *counts
+    let near = counts
         .iter()
-        .min_by_key(|&&count| count.abs_diff(CONNECTIONS))
-        .unwrap_or(&CONNECTIONS);
+        .min_by_key(|&&count| count.abs_diff(CONNECTIONS));
+    let middle = near.copied().unwrap_or(CONNECTIONS);
     let most = counts.last().copied().unwrap_or(CONNECTIONS);
-    let held = closed(middle);
+    let held = closed(rows, middle, false);
+    vec![
+        throughput(service, rows, &counts),
+        latency(service, rows, &held, middle),
+        Panel::of(&held, Kind::Bars, &["CPU"], |row| vec![row.cpu_us_per_request])
+            .about(format!("{service}: CPU per request"), "µs")
+            .text(format!("user and system time of all the server's processes, {middle} connections, closed load. Less is better.")),
+        Panel::of(&closed(rows, most, false), Kind::Bars, &["memory"], |row| {
+            vec![row.memory_bytes_per_connection / 1024.0]
+        })
+        .about(format!("{service}: memory per connection"), "KiB")
+        .text(format!("with {most} idle connections: what the server grew by. Less is better; kernel memory does not count.")),
+        Panel::of(&held, Kind::Bars, &["switches"], |row| vec![row.context_switches])
+            .about(format!("{service}: context switches"), "per request")
+            .text(format!("of all threads, {middle} connections, closed load. Less is better.")),
+        Panel::of(&held, Kind::Bars, &["threads", "processes"], |row| {
+            vec![count(row.threads), count(row.processes)]
+        })
+        .about(format!("{service}: threads and processes"), "")
+        .text(format!("while {middle} connections are open.")),
+        Panel::of(&closed(rows, middle, true), Kind::Bars, &["requests"], |row| vec![row.requests_per_s])
+            .about(format!("{service}: a connection for each request"), "requests/s")
+            .text(format!("{middle} clients that connect, ask and close: for models that hold few connections at once. More is better.")),
+    ]
+}
+
+/// Rows of the closed load with that many connections; of those that connect for each request, or of the others.
+fn closed<'r>(rows: &[&'r Row], connections: usize, reconnect: bool) -> Vec<&'r Row> {
+    let such = |row: &&&Row| {
+        row.load == Load::Closed && row.connections == connections && reconnects(row) == reconnect
+    };
+    rows.iter().filter(such).copied().collect()
+}
+
+fn reconnects(row: &Row) -> bool {
+    row.variant == "connection-per-request"
+}
+
+/// Under the open load, if it was measured: it is the one whose latencies can be believed.
+fn latency(service: &str, rows: &[&Row], held: &[&Row], connections: usize) -> Panel {
     let open: Vec<&Row> = rows
         .iter()
-        .copied()
         .filter(|row| row.load == Load::Open)
-        .collect();
-    let (timed, how) = match open.first().and_then(|row| row.offered_per_s) {
-        Some(offered) => (
-            open,
-            format!("at {offered:.0} requests/s, the same for all, counted from when each was due"),
-        ),
-        None => (held.clone(), "under a closed load".to_owned()),
-    };
-    let reconnecting: Vec<&Row> = rows
-        .iter()
         .copied()
-        .filter(|row| row.variant == "connection-per-request" && row.connections == middle)
         .collect();
-    let mut panels = vec![throughput(service, rows, &counts)];
-    panels.push(panel(
-        format!("{service}: latency"),
-        format!("{how}; {middle} connections. Left is better; points are the 50th, 99th and 99.9th percentile."),
-        "µs",
-        Kind::Points,
-        &["p50", "p99", "p99.9"],
-        &timed,
-        |row| vec![row.p50_us, row.p99_us, row.p999_us],
-    ));
-    panels.push(panel(
-        format!("{service}: CPU per request"),
-        format!("user and system time of all the server's processes, {middle} connections, closed load. Less is better."),
-        "µs",
-        Kind::Bars,
-        &["CPU"],
-        &held,
-        |row| vec![row.cpu_us_per_request],
-    ));
-    panels.push(panel(
-        format!("{service}: memory per connection"),
-        format!("with {most} idle connections: what the server grew by. Less is better; kernel memory does not count."),
-        "KiB",
-        Kind::Bars,
-        &["memory"],
-        &closed(most),
-        |row| vec![row.memory_bytes_per_connection / 1024.0],
-    ));
-    panels.push(panel(
-        format!("{service}: context switches"),
-        format!(
-            "for each request, of all threads, {middle} connections, closed load. Less is better."
-        ),
-        "per request",
-        Kind::Bars,
-        &["switches"],
-        &held,
-        |row| vec![row.context_switches],
-    ));
-    panels.push(panel(
-        format!("{service}: threads and processes"),
-        format!("while {middle} connections are open."),
-        "",
-        Kind::Bars,
-        &["threads", "processes"],
-        &held,
-        |row| vec![count(row.threads), count(row.processes)],
-    ));
-    panels.push(panel(
-        format!("{service}: a connection for each request"),
-        format!("{middle} clients that connect, ask and close: models that hold few connections at once. More is better."),
-        "requests/s",
-        Kind::Bars,
-        &["requests"],
-        &reconnecting,
-        |row| vec![row.requests_per_s],
-    ));
-    panels
+    let how = match open.first().and_then(|row| row.offered_per_s) {
+        Some(offered) => {
+            format!("at {offered:.0} requests/s, the same for all, counted from when each was due")
+        }
+        None => "under a closed load".to_owned(),
+    };
+    let rows = if open.is_empty() { held } else { &open };
+    Panel::of(rows, Kind::Points, &["p50", "p99", "p99.9"], |row| vec![row.p50_us, row.p99_us, row.p999_us])
+        .about(format!("{service}: latency"), "µs")
+        .text(format!("{how}; {connections} connections. Left is better; points are the 50th, 99th and 99.9th percentile."))
+}
+
+impl Panel {
+    /// A line for each row.
+    fn of(rows: &[&Row], kind: Kind, series: &[&str], values: impl Fn(&Row) -> Vec<f64>) -> Panel {
+        let line = |row: &&Row| {
+            let name = name(row);
+            Line {
+                is_ours: is_ours(&name),
+                values: values(row).into_iter().map(Some).collect(),
+                name,
+            }
+        };
+        Panel {
+            title: String::new(),
+            text: String::new(),
+            unit: "",
+            kind,
+            series: series.iter().map(|&name| name.to_owned()).collect(),
+            lines: rows.iter().map(line).collect(),
+        }
+    }
+
+    fn about(self, title: String, unit: &'static str) -> Panel {
+        Panel {
+            title,
+            unit,
+            ..self
+        }
+    }
+
+    fn text(self, text: String) -> Panel {
+        Panel { text, ..self }
+    }
 }
 
 fn throughput(service: &str, rows: &[&Row], counts: &[usize]) -> Panel {
@@ -174,33 +178,6 @@ fn throughput(service: &str, rows: &[&Row], counts: &[usize]) -> Panel {
             .map(|count| format!("{count} connections"))
             .collect(),
         lines,
-    }
-}
-
-fn panel(
-    title: String,
-    text: String,
-    unit: &'static str,
-    kind: Kind,
-    series: &[&str],
-    rows: &[&Row],
-    values: impl Fn(&Row) -> Vec<f64>,
-) -> Panel {
-    let line = |row: &&Row| {
-        let name = name(row);
-        Line {
-            is_ours: is_ours(&name),
-            values: values(row).into_iter().map(Some).collect(),
-            name,
-        }
-    };
-    Panel {
-        title,
-        text,
-        unit,
-        kind,
-        series: series.iter().map(|&name| name.to_owned()).collect(),
-        lines: rows.iter().map(line).collect(),
     }
 }
 

@@ -4,12 +4,15 @@
 use withy_runtime::poll::{AsRegistration, Registration};
 
 use super::name::erased_type_id;
-use crate::TcpStream;
+use crate::io::{PipeReader, PipeWriter};
+use crate::{TcpStream, UnixStream};
 
 /// The descriptor behind `end`, if its bytes are the descriptor's and nothing is buffered in between.
 pub(crate) fn registration_in<T: ?Sized>(end: &T) -> Option<&Registration> {
-    // One line for each stream type.
     stream_in::<TcpStream, T>(end)
+        .or_else(|| stream_in::<UnixStream, T>(end))
+        .or_else(|| stream_in::<PipeReader, T>(end))
+        .or_else(|| stream_in::<PipeWriter, T>(end))
 }
 
 /// `end` if it is an `S`, or a reference to one.
@@ -36,7 +39,8 @@ mod tests {
     use std::io::{Read, Write};
 
     use super::registration_in;
-    use crate::{TcpListener, TcpStream};
+    use crate::io::pipe;
+    use crate::{TcpListener, TcpStream, UnixStream};
 
     #[test]
     fn streams_and_references_to_them_are_found_and_nothing_else_is() {
@@ -53,5 +57,10 @@ mod tests {
         let writer: Box<dyn Write> = Box::new(stream);
         assert!(registration_in(&*writer).is_none());
         assert!(registration_in("text").is_none());
+        let (one, _other) = UnixStream::pair().unwrap();
+        assert!(registration_in(&one).is_some());
+        let (reader, writer) = pipe().unwrap();
+        assert!(registration_in(&reader).is_some());
+        assert!(registration_in(&writer).is_some());
     }
 }
