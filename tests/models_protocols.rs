@@ -2,9 +2,9 @@
 //! several threads share what any of them may find ready.
 #![allow(dead_code, reason = "the example uses the rest")]
 
-#[path = "../examples/models/claim.rs"]
+#[path = "../examples/models/parts/claim.rs"]
 mod claim;
-#[path = "../examples/models/ring.rs"]
+#[path = "../examples/models/parts/ring.rs"]
 mod ring;
 mod support;
 

@@ -12,15 +12,15 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::claim::Claim;
-use crate::event_loop::Reactor;
-use crate::io_thread::{Answer, IoThread, Logic};
-use crate::pollers::Epoll;
-use crate::pool::{Pool, with_pool};
+use crate::parts::claim::Claim;
+use crate::parts::event_loop::Reactor;
+use crate::parts::io_thread::{Answer, IoThread, Logic};
+use crate::parts::pollers::Epoll;
+use crate::parts::pool::{Pool, with_pool};
+use crate::parts::returns::Returns;
 use crate::protocol::machine::{Next, Outbox, Side};
 use crate::protocol::message::{self, Lines, Request, answer, bye, welcome};
 use crate::protocol::{BUFFER_BYTES, Service};
-use crate::returns::Returns;
 use crate::server::Server;
 
 pub(crate) const MODEL: Model = Model {

@@ -21,9 +21,9 @@ use rustix::net::{
 };
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::event_loop::{Poller, READS, RESERVED, Reactor};
-use crate::pollers::Epoll;
-use crate::processes::{REPLACE_PAUSE, fork, wait};
+use crate::parts::event_loop::{Poller, READS, RESERVED, Reactor};
+use crate::parts::pollers::Epoll;
+use crate::parts::processes::{REPLACE_PAUSE, fork, wait};
 use crate::protocol::Service;
 use crate::server::{Server, accept};
 

@@ -7,7 +7,7 @@
 use std::{io, iter};
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::processes;
+use crate::parts::processes;
 use crate::protocol::sequential;
 use crate::server::{Server, accept};
 

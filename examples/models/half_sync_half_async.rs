@@ -10,8 +10,8 @@
 use std::io;
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::dispatch::{Dispatcher, Job};
-use crate::pool::{WAITING_THREADS, with_pool};
+use crate::parts::dispatch::{Dispatcher, Job};
+use crate::parts::pool::{WAITING_THREADS, with_pool};
 use crate::server::Server;
 
 pub(crate) const MODEL: Model = Model {

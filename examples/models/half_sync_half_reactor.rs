@@ -11,15 +11,15 @@ use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::callbacks::{ready, send};
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::claim::Claim;
-use crate::event_loop::{Interest, Poller, Reactor, Serves, Waked};
-use crate::pollers::Epoll;
-use crate::pool::{Pool, WAITING_THREADS, with_pool};
+use crate::parts::callbacks::{ready, send};
+use crate::parts::claim::Claim;
+use crate::parts::event_loop::{Interest, Poller, Reactor, Serves, Waked};
+use crate::parts::pollers::Epoll;
+use crate::parts::pool::{Pool, WAITING_THREADS, with_pool};
+use crate::parts::returns::Returns;
 use crate::protocol::request::Handler;
 use crate::protocol::{BUFFER_BYTES, Service};
-use crate::returns::Returns;
 use crate::server::Server;
 
 pub(crate) const MODEL: Model = Model {

@@ -15,11 +15,11 @@ use std::thread;
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
-use crate::callbacks::Connection;
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::claim::Claim;
-use crate::event_loop::{Poller, READS};
-use crate::handle_set::HandleSet;
+use crate::parts::callbacks::Connection;
+use crate::parts::claim::Claim;
+use crate::parts::event_loop::{Poller, READS};
+use crate::parts::handle_set::HandleSet;
 use crate::protocol::Service;
 use crate::server::{ACCEPT_PAUSE, Server, Verdict, verdict};
 

@@ -3,28 +3,15 @@
 //! `cargo run --release --example models -- compare` measures them and writes a report; `-- list` names them. What they are, and what
 //! came out, is in docs/models.md.
 
-mod buf_ring;
-mod callbacks;
 mod catalog;
-mod claim;
 mod compare;
-mod completion;
-mod dispatch;
 mod downstream;
 mod ergonomics;
-mod event_loop;
-mod handle_set;
-mod io_thread;
 mod load;
-mod pollers;
-mod pool;
-mod processes;
+mod parts;
 mod protocol;
 mod report;
-mod returns;
-mod ring;
 mod server;
-mod turnstile;
 
 mod actors;
 mod async_await;

@@ -10,7 +10,7 @@ use std::io;
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::iterative;
-use crate::processes::Workers;
+use crate::parts::processes::Workers;
 use crate::server::Server;
 
 pub(crate) const MODEL: Model = Model {

@@ -16,9 +16,9 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
 use socket2::{Protocol, SockAddr, Socket, Type};
 
-use crate::buf_ring::BufRing;
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::completion::{Connection, Peer, Request};
+use crate::parts::buf_ring::BufRing;
+use crate::parts::completion::{Connection, Peer, Request};
 use crate::protocol::Service;
 use crate::protocol::machine::{Next, Side};
 use crate::server::{ACCEPT_PAUSE, Server, Verdict, verdict};

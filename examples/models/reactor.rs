@@ -9,8 +9,8 @@
 use std::io;
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::event_loop::{Poller, Reactor};
-use crate::pollers::{Epoll, PollSet, SelectSet};
+use crate::parts::event_loop::{Poller, Reactor};
+use crate::parts::pollers::{Epoll, PollSet, SelectSet};
 use crate::server::{self, Server};
 
 pub(crate) const MODEL: Model = Model {

@@ -12,7 +12,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, Scope};
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::dispatch::{Dispatch, Dispatcher, Job};
+use crate::parts::dispatch::{Dispatch, Dispatcher, Job};
 use crate::server::Server;
 
 /// Threads at once, which is connections at once: more of them wait in the kernel's queue.

@@ -10,9 +10,9 @@ use std::io;
 use std::thread::{self, Scope};
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::dispatch::{Dispatch, Dispatcher, Job};
+use crate::parts::dispatch::{Dispatch, Dispatcher, Job};
+use crate::parts::turnstile::Turnstile;
 use crate::server::Server;
-use crate::turnstile::Turnstile;
 
 /// Threads at once: at the limit the reactor waits until one has ended.
 const THREADS_MAX: usize = 1024;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use mio::Waker;
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::dispatch::{Dispatcher, Job};
-use crate::pool::{Pool, WAITING_THREADS, with_pool};
+use crate::parts::dispatch::{Dispatcher, Job};
+use crate::parts::pool::{Pool, WAITING_THREADS, with_pool};
 use crate::reactors_in_threads::{Adopts, serve};
 use crate::server::Server;
 

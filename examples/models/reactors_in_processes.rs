@@ -10,9 +10,9 @@
 use std::io;
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::event_loop::Reactor;
-use crate::pollers::Epoll;
-use crate::processes::Workers;
+use crate::parts::event_loop::Reactor;
+use crate::parts::pollers::Epoll;
+use crate::parts::processes::Workers;
 use crate::server::Server;
 
 pub(crate) const MODEL: Model = Model {

@@ -15,8 +15,8 @@ use std::thread;
 use mio::{Token, Waker};
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::event_loop::{RESERVED, Reactor};
-use crate::pollers::Epoll;
+use crate::parts::event_loop::{RESERVED, Reactor};
+use crate::parts::pollers::Epoll;
 use crate::server::{Server, accept};
 
 pub(crate) const MODEL: Model = Model {

@@ -14,12 +14,12 @@ use std::thread::{self, Thread};
 use mio::{Token, Waker};
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::event_loop::{RESERVED, Reactor};
-use crate::io_thread::{Answer, IoThread, Logic};
-use crate::pollers::Epoll;
+use crate::parts::event_loop::{RESERVED, Reactor};
+use crate::parts::io_thread::{Answer, IoThread, Logic};
+use crate::parts::pollers::Epoll;
+use crate::parts::ring::{Consumer, Producer, Ring, Sleeper};
 use crate::protocol::machine::{Machine, Outbox, Side};
 use crate::protocol::{BUFFER_BYTES, LINE_BYTES_MAX, Service};
-use crate::ring::{Consumer, Producer, Ring, Sleeper};
 use crate::server::Server;
 
 pub(crate) const MODEL: Model = Model {

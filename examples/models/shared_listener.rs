@@ -13,9 +13,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::RawFd;
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::event_loop::{Poller, READS, Reactor};
-use crate::pollers::Epoll;
-use crate::processes::Workers;
+use crate::parts::event_loop::{Poller, READS, Reactor};
+use crate::parts::pollers::Epoll;
+use crate::parts::processes::Workers;
 use crate::server::Server;
 
 pub(crate) const MODEL: Model = Model {

@@ -10,14 +10,14 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::event_loop::Reactor;
-use crate::io_thread::{Answer, IoThread, Logic};
-use crate::pollers::Epoll;
-use crate::pool::{Pool, with_pool};
+use crate::parts::event_loop::Reactor;
+use crate::parts::io_thread::{Answer, IoThread, Logic};
+use crate::parts::pollers::Epoll;
+use crate::parts::pool::{Pool, with_pool};
+use crate::parts::returns::Returns;
 use crate::protocol::BUFFER_BYTES;
 use crate::protocol::Service;
 use crate::protocol::machine::{Machine, Outbox, Side};
-use crate::returns::Returns;
 use crate::server::Server;
 
 pub(crate) const MODEL: Model = Model {

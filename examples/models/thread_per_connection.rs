@@ -9,9 +9,9 @@ use std::io;
 use std::thread;
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
+use crate::parts::turnstile::Turnstile;
 use crate::protocol::sequential;
 use crate::server::{Server, accept};
-use crate::turnstile::Turnstile;
 
 /// Threads at once: whoever comes later waits in the kernel's queue.
 const THREADS_MAX: usize = 1024;

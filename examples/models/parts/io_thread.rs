@@ -9,8 +9,8 @@ use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 
-use crate::callbacks::{Peer, UNSENT_BYTES_MAX, send};
-use crate::event_loop::{Interest, Poller, Serves, Waked};
+use crate::parts::callbacks::{Peer, UNSENT_BYTES_MAX, send};
+use crate::parts::event_loop::{Interest, Poller, Serves, Waked};
 use crate::protocol::Service;
 use crate::protocol::machine::{Next, Outbox, Side};
 

@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use mio::Waker;
 
-use crate::callbacks::{ready, send};
-use crate::event_loop::{Interest, Poller, Reactor, Serves, Waked};
-use crate::pollers::Epoll;
-use crate::pool::Pool;
+use crate::parts::callbacks::{ready, send};
+use crate::parts::event_loop::{Interest, Poller, Reactor, Serves, Waked};
+use crate::parts::pollers::Epoll;
+use crate::parts::pool::Pool;
+use crate::parts::returns::Returns;
 use crate::protocol::request::{Handler, Reply};
 use crate::protocol::{BUFFER_BYTES, Service};
-use crate::returns::Returns;
 
 /// Who does requests.
 pub(crate) trait Dispatch {

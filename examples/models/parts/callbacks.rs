@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::event_loop::{Interest, Poller, READS, Serves, Waked};
+use crate::parts::event_loop::{Interest, Poller, READS, Serves, Waked};
 use crate::protocol::machine::{Machine, Next, Outbox, Side};
 use crate::protocol::{BUFFER_BYTES, Service};
 

@@ -8,7 +8,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Poll, Token};
 
-use crate::event_loop::{Interest, Poller, Ready};
+use crate::parts::event_loop::{Interest, Poller, Ready};
 
 /// Edge-triggered epoll: the kernel keeps what is watched, and gives out what has changed. Its cost is that of what happens.
 pub(crate) struct Epoll {

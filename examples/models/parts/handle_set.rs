@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
-use crate::event_loop::{Interest, Poller, Ready};
+use crate::parts::event_loop::{Interest, Poller, Ready};
 
 /// In one look.
 const EVENTS_MAX: usize = 64;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use mio::{Token, Waker};
 
-use crate::event_loop::RESERVED;
-use crate::pollers::Epoll;
+use crate::parts::event_loop::RESERVED;
+use crate::parts::pollers::Epoll;
 
 /// Of the waker in a reactor.
 const RETURNS: usize = RESERVED;

@@ -8,8 +8,8 @@ use std::os::fd::AsRawFd;
 use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 
-use crate::buf_ring::GROUP;
-use crate::callbacks::UNSENT_BYTES_MAX;
+use crate::parts::buf_ring::GROUP;
+use crate::parts::callbacks::UNSENT_BYTES_MAX;
 use crate::protocol::machine::{Machine, Next, Outbox, Side};
 
 /// What was asked of the kernel. It goes there and back as a number.

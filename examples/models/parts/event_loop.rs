@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-use crate::callbacks::Callbacks;
+use crate::parts::callbacks::Callbacks;
 use crate::protocol::Service;
 use crate::server::{ACCEPT_PAUSE, Verdict, verdict};
 use slab::Slab;
