@@ -2,6 +2,7 @@
 //! process of its own; clients are std's sockets.
 
 mod models;
+mod rig;
 mod support;
 
 use std::io::{self, Write};

@@ -4,6 +4,8 @@
 #[path = "../examples/models/ergonomics.rs"]
 mod ergonomics;
 mod models;
+mod rig;
+mod support;
 
 use ergonomics::{all, regions};
 use models::{WORKERS, listed};

@@ -1,6 +1,7 @@
 //! With 64 connections open every model of the example `models` is made of the processes, threads and epoll instances that it says.
 
 mod models;
+mod rig;
 mod support;
 
 use std::time::Duration;

@@ -96,19 +96,8 @@ pub(crate) fn listed(connections: usize) -> Vec<Row> {
     rows
 }
 
-/// Beside the tests; `cargo test` builds examples first.
 pub(crate) fn program() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its program");
-    let profile = test.parent().and_then(|deps| deps.parent());
-    let program = profile
-        .expect("tests are in target/PROFILE/deps")
-        .join("examples/models");
-    assert!(
-        program.exists(),
-        "{} is missing: a single test needs `cargo build --example models` first",
-        program.display()
-    );
-    program
+    crate::rig::example::program("models")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
