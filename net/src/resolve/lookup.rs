@@ -237,11 +237,14 @@ impl Patience {
 }
 
 /// A job that is nobody's any more need not begin. One that has begun cannot be stopped, and one that has ended takes
-/// no notice.
-struct CancelOnDrop(JoinHandle<()>);
+/// no notice. In a program that cannot unwind it begins all the same.
+struct CancelOnDrop(
+    #[cfg_attr(panic = "abort", expect(dead_code, reason = "held, to be detached"))] JoinHandle<()>,
+);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
+        #[cfg(panic = "unwind")]
         self.0.cancel();
     }
 }
