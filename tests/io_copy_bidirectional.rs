@@ -367,10 +367,16 @@ fn an_interrupted_copy_copies_nothing_twice_and_leaves_no_descriptor() {
                     let copy = || withy::io::copy_bidirectional(&inner, &outer);
                     withy::timeout(limit, copy).unwrap_err();
                 });
+                // Until the copy is cut short: it does not end by itself.
                 let sender = thread::spawn(move || {
-                    let mut bytes = vec![0; 200_000];
-                    fill(&mut bytes, 0);
-                    let _ = (&client).write_all(&bytes);
+                    let (mut sent, mut bytes) = (0, vec![0; 20_000]);
+                    loop {
+                        fill(&mut bytes, sent);
+                        match (&client).write(&bytes) {
+                            Ok(n) => sent += n as u64,
+                            Err(_) => break,
+                        }
+                    }
                 });
                 let (mut seen, mut buf) = (0, vec![0; 5_000]);
                 while let Ok(n @ 1..) = server.read(&mut buf) {
