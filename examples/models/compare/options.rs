@@ -17,7 +17,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', default_value = "1,64,1000", value_parser = clap::value_parser!(u16).range(1..=8000))]
     pub(crate) conns: Vec<u16>,
 
-    /// How long each case is measured, all its rounds together
+    /// How long each case is measured, all its rounds together, their warm-up included
     #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
     pub(crate) seconds: Duration,
 

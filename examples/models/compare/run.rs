@@ -18,8 +18,11 @@ use crate::load::{self, Asks, Pace, Plan};
 /// Threads or processes of the models that have a number of them.
 pub(super) const WORKERS: usize = 2;
 
-/// Of each measuration, before anything counts.
+/// Of each round, before anything counts.
 const WARM_UP: Duration = Duration::from_millis(100);
+
+/// What is left of a round at least.
+const DURATION_MIN: Duration = Duration::from_millis(50);
 
 /// The open load offers this part of what the models can do by the median: most are far from their limits then.
 const OFFERED_PART: f64 = 0.5;
@@ -60,7 +63,9 @@ pub(crate) fn compare(options: &Options) -> io::Result<Results> {
     let bench = Bench {
         cores: &cores,
         downstream: &downstream,
-        duration: options.seconds / u32::from(options.rounds),
+        duration: (options.seconds / u32::from(options.rounds))
+            .saturating_sub(WARM_UP)
+            .max(DURATION_MIN),
         idle_bytes: HashMap::new(),
     };
     let rows = bench.measure(&cells, options.rounds, &bar);
