@@ -1,0 +1,134 @@
+//! Whatever users do with a descriptor beside the calls that wait for it: no worker blocks, and nobody waits for what has come.
+
+mod support;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use support::sockets::pair;
+use support::{LIMIT, matrix, runtime, within};
+use withy::net::{Pollable, Shutdown, TcpStream, UnixStream};
+
+/// `net/src/io/lane.rs`, L6. The mode of a socket is its user's to change at any time, also while a copy that needs `O_NONBLOCK` waits.
+#[test]
+fn a_copy_does_not_block_its_worker_when_the_socket_is_set_blocking() {
+    for both in [false, true] {
+        within(LIMIT / 4, "a neighbour of a copy", || {
+            let runtime = runtime(1, false);
+            let ((source, mut sink), (near, mut far)) = (pair(), pair());
+            let source = Arc::new(source);
+            let shared = Arc::clone(&source);
+            let copy = runtime.spawn(move || {
+                if both {
+                    let copied = withy::io::copy_bidirectional(&*shared, &near)?;
+                    return Ok(copied.a_to_b);
+                }
+                let copied = withy::io::copy(&mut &*shared, &mut &near)?;
+                near.shutdown(Shutdown::Write)?;
+                io::Result::Ok(copied)
+            });
+            let mut byte = [0];
+            sink.write_all(b"1").unwrap();
+            far.read_exact(&mut byte).unwrap();
+            source.set_nonblocking(true).unwrap();
+            source.set_nonblocking(false).unwrap();
+            sink.write_all(b"2").unwrap();
+            far.read_exact(&mut byte).unwrap();
+            // The copy takes its turn before this, and finds that it has to wait.
+            runtime.spawn(withy::yield_now).join().unwrap();
+            drop(sink);
+            assert_eq!(far.read(&mut byte).unwrap(), 0);
+            drop(far);
+            assert_eq!(copy.join().unwrap().unwrap(), 2);
+        });
+    }
+}
+
+/// Says once that it would block, though there are bytes: a library with a step of its own in between.
+struct Hesitant {
+    pipe: std::io::PipeReader,
+    hesitates: bool,
+}
+
+impl AsFd for Hesitant {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
+/// [`Pollable::wait_readable`] tells of what came before, whatever a call of the thing has said meanwhile.
+#[test]
+fn a_wait_for_a_descriptor_tells_of_what_is_there_already() {
+    matrix(LIMIT / 4, "waits for bytes that are there", |case| {
+        let (pipe, mut writer) = io::pipe().unwrap();
+        let mut hesitant = Pollable::new(Hesitant {
+            pipe,
+            hesitates: true,
+        })
+        .unwrap();
+        hesitant
+            .set_read_timeout(Some(Duration::from_millis(5)))
+            .unwrap();
+        writer.write_all(b"x").unwrap();
+        let byte = case.run(move || {
+            let mut byte = [0];
+            // Registers it.
+            let result = hesitant.read_with_mut(|hesitant| match hesitant.hesitates {
+                true => Err(io::Error::from(ErrorKind::WouldBlock)),
+                false => hesitant.pipe.read(&mut byte),
+            });
+            assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
+            hesitant.set_read_timeout(None).unwrap();
+            hesitant.wait_readable().unwrap();
+            hesitant.get_mut().pipe.read_exact(&mut byte).unwrap();
+            byte
+        });
+        assert_eq!(&byte, b"x");
+    });
+}
+
+/// As std's: whoever waits for room is told that the peer reads no more.
+#[test]
+fn a_peer_that_stops_reading_ends_a_write_that_waits() {
+    matrix(LIMIT / 4, "a write to a peer that stops reading", |case| {
+        let (ours, peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut ours = UnixStream::from(ours);
+        let writer = case.spawn(move || {
+            loop {
+                if let Err(error) = ours.write(&[0; 65_536]) {
+                    return error.kind();
+                }
+            }
+        });
+        thread::sleep(Duration::from_millis(20));
+        peer.shutdown(Shutdown::Read).unwrap();
+        assert_eq!(writer.join(), ErrorKind::BrokenPipe);
+        drop(peer);
+    });
+}
+
+/// std takes any descriptor for a `TcpStream`. Descriptors beside the bytes split the reads of one that is a Unix socket.
+#[test]
+fn a_stream_of_another_family_is_read_to_its_end() {
+    matrix(LIMIT / 4, "a Unix socket as a TCP stream", |case| {
+        let (ours, peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let peer = UnixStream::from(peer);
+        let mut ours = TcpStream::from(OwnedFd::from(ours));
+        let reader = case.spawn(move || {
+            let mut got = 0;
+            while got < 30 {
+                got += ours.read(&mut [0; 16]).unwrap();
+            }
+        });
+        thread::sleep(Duration::from_millis(20));
+        for _ in 0..15 {
+            peer.send_with_fds(b"a", &[peer.as_fd()]).unwrap();
+            (&peer).write_all(b"b").unwrap();
+        }
+        reader.join();
+        drop(peer);
+    });
+}
