@@ -11,6 +11,7 @@ use std::time::Duration;
 use support::sockets::pair;
 use support::{LIMIT, matrix, runtime, within};
 use withy::net::{Pollable, Shutdown, TcpStream, UnixStream};
+use withy_runtime::poll::{AsRegistration, Direction};
 
 /// `net/src/io/lane.rs`, L6. The mode of a socket is its user's to change at any time, also while a copy that needs `O_NONBLOCK` waits.
 #[test]
@@ -130,5 +131,45 @@ fn a_stream_of_another_family_is_read_to_its_end() {
         }
         reader.join();
         drop(peer);
+    });
+}
+
+/// What has no event of the kernel's is told by [`Registration::wake`](withy_runtime::poll::Registration::wake): also to a caller that has just found that it would
+/// have to wait, and has not announced itself yet; whether or not its descriptor is registered.
+#[test]
+fn a_wake_up_in_front_of_a_wait_is_not_lost() {
+    matrix(LIMIT / 4, "a shutdown in front of a wait", |case| {
+        for registered in [false, true] {
+            let (ours, _peer) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            while (&ours).write(&[0; 65_536]).is_ok() {}
+            ours.set_nonblocking(false).unwrap();
+            let error = case.run(move || {
+                if registered {
+                    let timeout = Some(Duration::from_millis(1));
+                    ours.set_write_timeout(timeout).unwrap();
+                    let error = (&ours).write(&[0]).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    ours.set_write_timeout(None).unwrap();
+                }
+                let mut first = true;
+                let registration = ours.registration().unwrap();
+                if registered {
+                    // Worth an attempt.
+                    registration.wake(Direction::Write);
+                }
+                // What a write does, and another's shutdown in between.
+                let write = |fd: BorrowedFd<'_>| {
+                    if std::mem::take(&mut first) {
+                        ours.shutdown(Shutdown::Write).unwrap();
+                        return Err(ErrorKind::WouldBlock.into());
+                    }
+                    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+                    socket2::SockRef::from(&fd).send_with_flags(&[0], flags)
+                };
+                registration.io(Direction::Write, write, |_| false)
+            });
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        }
     });
 }
