@@ -91,26 +91,6 @@ fn a_wait_for_a_descriptor_tells_of_what_is_there_already() {
     });
 }
 
-/// As std's: whoever waits for room is told that the peer reads no more.
-#[test]
-fn a_peer_that_stops_reading_ends_a_write_that_waits() {
-    matrix(LIMIT / 4, "a write to a peer that stops reading", |case| {
-        let (ours, peer) = std::os::unix::net::UnixStream::pair().unwrap();
-        let mut ours = UnixStream::from(ours);
-        let writer = case.spawn(move || {
-            loop {
-                if let Err(error) = ours.write(&[0; 65_536]) {
-                    return error.kind();
-                }
-            }
-        });
-        thread::sleep(Duration::from_millis(20));
-        peer.shutdown(Shutdown::Read).unwrap();
-        assert_eq!(writer.join(), ErrorKind::BrokenPipe);
-        drop(peer);
-    });
-}
-
 /// std takes any descriptor for a `TcpStream`. Descriptors beside the bytes split the reads of one that is a Unix socket.
 #[test]
 fn a_stream_of_another_family_is_read_to_its_end() {

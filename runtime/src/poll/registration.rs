@@ -120,7 +120,7 @@ impl Registration {
     }
 
     /// Lets those who wait in `direction` try again, as after an event: for a change of the descriptor that the kernel
-    /// has no event for.
+    /// has no event for. One that has just found that it would have to wait, before the change, is told too.
     pub fn wake(&self, direction: Direction) {
         self.interest.make_ready(direction);
     }
