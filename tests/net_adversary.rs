@@ -153,3 +153,52 @@ fn a_wake_up_in_front_of_a_wait_is_not_lost() {
         }
     });
 }
+
+/// Whoever gives the last handle away puts the mode back, also if two do so at once.
+#[test]
+fn ends_that_are_given_away_at_once_are_left_in_their_mode() {
+    within(LIMIT, "clones that are given away at once", || {
+        for _ in 0..2_000 {
+            let (_reader, writer) = withy::io::pipe().unwrap();
+            let clone = writer.try_clone().unwrap();
+            let both = std::sync::Barrier::new(2);
+            let (one, other) = thread::scope(|s| {
+                let other = s.spawn(|| {
+                    both.wait();
+                    OwnedFd::from(clone)
+                });
+                both.wait();
+                (OwnedFd::from(writer), other.join().unwrap())
+            });
+            for fd in [one, other] {
+                assert!(!socket2::SockRef::from(&fd).nonblocking().unwrap());
+            }
+        }
+    });
+}
+
+/// The same by the race itself: writers of a full socket, and one who shuts it down.
+#[test]
+fn a_shutdown_ends_every_write_whenever_it_comes() {
+    matrix(LIMIT, "writes that race a shutdown", |case| {
+        for turn in 0..200_u64 {
+            let (ours, _peer) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            while (&ours).write(&[0; 65_536]).is_ok() {}
+            ours.set_nonblocking(false).unwrap();
+            let writers: Vec<_> = (0..3)
+                .map(|_| {
+                    let mut ours = ours.try_clone().unwrap();
+                    case.spawn(move || ours.write(&[0]).unwrap_err().kind())
+                })
+                .collect();
+            for _ in 0..turn * 20 {
+                std::hint::spin_loop();
+            }
+            ours.shutdown(Shutdown::Write).unwrap();
+            for writer in writers {
+                assert_eq!(writer.join(), ErrorKind::BrokenPipe);
+            }
+        }
+    });
+}

@@ -93,7 +93,14 @@ impl Socket {
     pub(crate) fn into_fd(self) -> (OwnedFd, bool) {
         match Arc::try_unwrap(self.registration) {
             Ok(registration) => (registration.into_fd(), true),
-            Err(shared) => (duplicate(shared.fd()), false),
+            Err(shared) => {
+                let duplicate = duplicate(shared.fd());
+                // Of two that are given away at once one is the last: that one, and no other, puts the mode back.
+                match Arc::into_inner(shared) {
+                    Some(registration) => (registration.into_fd(), true),
+                    None => (duplicate, false),
+                }
+            }
         }
     }
 
