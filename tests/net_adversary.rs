@@ -5,8 +5,9 @@ mod support;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::sockets::pair;
 use support::{LIMIT, matrix, runtime, within};
@@ -200,5 +201,53 @@ fn a_shutdown_ends_every_write_whenever_it_comes() {
                 assert_eq!(writer.join(), ErrorKind::BrokenPipe);
             }
         }
+    });
+}
+
+/// A direction of a copy that finds bytes and room at every turn, for its worker has a neighbour that is slow, does not keep the other direction from its
+/// own turn. Counted in turns of the neighbour; the netpoller may leave out 61 (`runtime/src/scheduler/turn.rs`) before it finds out how long they are.
+#[test]
+fn one_direction_of_a_copy_does_not_starve_the_other() {
+    const TURNS_MAX: u64 = 150;
+    within(LIMIT, "a byte against a stream", || {
+        let runtime = runtime(1, false);
+        let ((a, mut client), (b, mut server)) = (pair(), pair());
+        let copy = runtime.spawn(move || withy::io::copy_bidirectional(&a, &b).is_ok());
+        let stop = Arc::new(AtomicBool::new(false));
+        let turns = Arc::new(AtomicU64::new(0));
+        let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&turns));
+        let neighbour = runtime.spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_millis(20) {
+                    std::hint::spin_loop();
+                }
+                counted.fetch_add(1, Ordering::Relaxed);
+                withy::yield_now();
+            }
+        });
+        let (mut source, stopped) = (client.try_clone().unwrap(), Arc::clone(&stop));
+        let sender = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                source.write_all(&[0; 1 << 16]).unwrap();
+            }
+        });
+        let mut sink = server.try_clone().unwrap();
+        let receiver = thread::spawn(move || io::copy(&mut sink, &mut io::sink()).unwrap());
+        for _ in 0..40 {
+            let before = turns.load(Ordering::Relaxed);
+            server.write_all(b"x").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            let waited = turns.load(Ordering::Relaxed) - before;
+            assert!(waited < TURNS_MAX, "{waited} turns for a byte");
+        }
+        stop.store(true, Ordering::Relaxed);
+        sender.join().unwrap();
+        for stream in [&client, &server] {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+        assert!(copy.join().unwrap());
+        receiver.join().unwrap();
+        neighbour.join().unwrap();
     });
 }

@@ -51,6 +51,11 @@ impl Socket {
         }
     }
 
+    /// A connection of this listener, of its protocol.
+    pub(crate) fn accepted(&self, fd: OwnedFd) -> Socket {
+        Socket::from_parts(fd, self.short)
+    }
+
     /// Any other socket: transfers end at boundaries, so that only `EAGAIN` says that it is empty (or full).
     pub(crate) fn with_boundaries(fd: OwnedFd) -> Socket {
         Socket::from_parts(fd, Short::Nothing)

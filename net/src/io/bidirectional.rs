@@ -333,8 +333,11 @@ impl<'a> Exchange<'a> {
                 since = Some(now());
             }
             match self.flows.iter().any(Flow::may_run) {
-                // Bytes may come as fast as they go, for ever.
-                true => yield_now(),
+                // Bytes may come as fast as they go, for ever: so the other direction does not wait to be told.
+                true => {
+                    yield_now();
+                    self.flows.iter_mut().for_each(Flow::look_again);
+                }
                 false => self.wait(since.and_then(|since| self.deadline(since)))?,
             }
         }
@@ -426,6 +429,13 @@ impl<'a> Flow<'a> {
 
     fn may_run(&self) -> bool {
         matches!(self.state, State::Runs(_))
+    }
+
+    /// Does not wait any more, though nothing says that it would not have to.
+    fn look_again(&mut self) {
+        if self.state == State::Waits {
+            self.state = State::Runs(Hint::None);
+        }
     }
 
     /// The descriptor that it waits for in this direction, if it does.
