@@ -33,9 +33,9 @@ impl Socket {
 
     /// The user's blocking mode, which all clones share and which the descriptor of a stream shows as `O_NONBLOCK`.
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.handle().set_nonblocking(nonblocking)?;
-        self.registration().set_nonblocking(nonblocking);
-        Ok(())
+        // A splice may need the descriptor's flag now (`io/lane.rs`, L6).
+        self.registration()
+            .set_mode(nonblocking, |_| self.handle().set_nonblocking(nonblocking))
     }
 
     pub(crate) fn set_timeout(

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK};
-use socket2::{SockAddr, SockRef};
+use socket2::{Protocol, SockAddr, SockRef};
 use withy_runtime::poll::{Direction, Registration};
 
 use crate::interop;
@@ -40,6 +40,20 @@ impl Socket {
     /// A TCP socket: a stream of bytes without boundaries.
     pub(crate) fn new(fd: OwnedFd) -> Socket {
         Socket::from_parts(fd, Short::RanDry)
+    }
+
+    /// What is said to be a TCP socket. std takes any descriptor for one.
+    pub(crate) fn of_unknown_protocol(fd: OwnedFd) -> Socket {
+        let protocol = SockRef::from(&fd).protocol();
+        match protocol {
+            Ok(Some(Protocol::TCP)) => Socket::new(fd),
+            _ => Socket::with_boundaries(fd),
+        }
+    }
+
+    /// A connection of this listener, of its protocol.
+    pub(crate) fn accepted(&self, fd: OwnedFd) -> Socket {
+        Socket::from_parts(fd, self.short)
     }
 
     /// Any other socket: transfers end at boundaries, so that only `EAGAIN` says that it is empty (or full).
@@ -84,7 +98,14 @@ impl Socket {
     pub(crate) fn into_fd(self) -> (OwnedFd, bool) {
         match Arc::try_unwrap(self.registration) {
             Ok(registration) => (registration.into_fd(), true),
-            Err(shared) => (duplicate(shared.fd()), false),
+            Err(shared) => {
+                let duplicate = duplicate(shared.fd());
+                // Of two that are given away at once one is the last: that one, and no other, puts the mode back.
+                match Arc::into_inner(shared) {
+                    Some(registration) => (registration.into_fd(), true),
+                    None => (duplicate, false),
+                }
+            }
         }
     }
 

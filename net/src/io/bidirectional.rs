@@ -251,8 +251,11 @@ impl<'a> Exchange<'a> {
                 since = Some(now());
             }
             match self.flows.iter().any(Flow::may_run) {
-                // Bytes may come as fast as they go, for ever.
-                true => yield_now(),
+                // Bytes may come as fast as they go, for ever: so the other direction does not wait to be told.
+                true => {
+                    yield_now();
+                    self.flows.iter_mut().for_each(Flow::look_again);
+                }
                 false => self.wait(since.and_then(|since| self.deadline(since)))?,
             }
         }

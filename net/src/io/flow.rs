@@ -39,6 +39,13 @@ impl<'a> Flow<'a> {
         matches!(self.state, State::Runs(_))
     }
 
+    /// Does not wait any more, though nothing says that it would not have to.
+    pub(super) fn look_again(&mut self) {
+        if self.state == State::Waits {
+            self.state = State::Runs(Hint::None);
+        }
+    }
+
     /// The descriptor that it waits for in this direction, if it does.
     pub(super) fn waits_for(&self, direction: Direction) -> Option<&'a Registration> {
         let (end, wanted) = match self.lane.is_empty() {

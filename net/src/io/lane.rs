@@ -18,8 +18,9 @@
 //! for ever: it says `EAGAIN`, or 0 after the peer's FIN, with data behind the mark. recv(2) skips the mark (the urgent byte is not part of the stream). So at 0, and where
 //! the source is known to be readable, a peek decides, and what it has seen is read through a buffer.
 //!
-//! **L6. No splice blocks**: the pipe by `SPLICE_F_NONBLOCK`, the other end by `O_NONBLOCK`, which [`End::new`] sets and nobody but the user takes back. It is not
-//! taken back at the end of a copy, since another copy may use the same socket.
+//! **L6. No splice blocks**: the pipe by `SPLICE_F_NONBLOCK`, the other end by `O_NONBLOCK`, which [`End::new`] sets and withy does not take back while it owns the
+//! descriptor: not at the end of a copy, since another copy may use the same socket, and not by `set_nonblocking(false)`, which changes the mode beside it
+//! ([`Registration::set_mode`]). Foreign code that shares the description could.
 
 use std::io;
 use std::net::Shutdown;
@@ -47,10 +48,13 @@ impl<'a> End<'a> {
     /// Those of fcntl(2).
     pub(super) fn new(registration: &'a Registration) -> io::Result<End<'a>> {
         let fd = registration.fd();
-        let flags = fcntl_getfl(fd)?;
-        if !flags.contains(OFlags::NONBLOCK) {
-            fcntl_setfl(fd, flags | OFlags::NONBLOCK)?;
-        }
+        registration.keep_nonblocking(|fd| {
+            let flags = fcntl_getfl(fd)?;
+            if !flags.contains(OFlags::NONBLOCK) {
+                fcntl_setfl(fd, flags | OFlags::NONBLOCK)?;
+            }
+            Ok(())
+        })?;
         Ok(End {
             registration,
             fd,

@@ -16,7 +16,8 @@
 //! `SIGPIPE` that is not ignored, the bytes go through a buffer of 64 KiB, which is also held only while there is something in it.
 //!
 //! splice(2) knows no `MSG_DONTWAIT`, so a descriptor that takes part becomes `O_NONBLOCK`, and stays so while withy owns it.
-//! Only foreign code that uses the raw descriptor can tell: withy's calls wait, or do not, as they were told by `set_nonblocking`.
+//! Only foreign code that uses the raw descriptor can tell: withy's calls wait, or do not, as they were told by `set_nonblocking`. Whoever has the same open
+//! file description by another descriptor (a duplicate, another process) must leave it `O_NONBLOCK` while a copy goes on, or that may block its worker.
 //!
 //! # Buffered readers and writers
 //! A `BufReader` may have taken more from its stream than its user has read. [`copy()`] of the `BufReader` itself sees these bytes, but goes through a

@@ -205,7 +205,13 @@ impl<T> Pollable<T> {
 
     fn wait(&self, direction: Direction, events: PollFlags) -> io::Result<()> {
         let registration = self.watched.registration();
-        registration.io(direction, |fd| poll_now(fd, events), |()| false)
+        // Once whatever is known of the readiness: a call of the thing may have given `WouldBlock` and left something there.
+        match registration.attempt(|fd| poll_now(fd, events)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                registration.io(direction, |fd| poll_now(fd, events), |()| false)
+            }
+            polled => polled,
+        }
     }
 
     /// Only `WouldBlock` says that a descriptor of any sort is empty, or full (law 7). The lifetime is what `&T: Read`

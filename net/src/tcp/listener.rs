@@ -175,7 +175,8 @@ impl TcpListener {
     /// ```
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (fd, addr) = self.socket.accept()?;
-        Ok((TcpStream::from_socket(Socket::new(fd)), internet(&addr)?))
+        let socket = self.socket.accepted(fd);
+        Ok((TcpStream::from_socket(socket), internet(&addr)?))
     }
 
     /// An iterator over the connections to come; it never gives `None`.
@@ -289,7 +290,7 @@ impl TcpListener {
 
     fn adopt(fd: OwnedFd) -> TcpListener {
         TcpListener {
-            socket: Socket::new(fd).adopted_listener(),
+            socket: Socket::of_unknown_protocol(fd).adopted_listener(),
         }
     }
 

@@ -279,7 +279,7 @@ impl AsRawFd for TcpSocket {
 /// Takes over a TCP socket that was made elsewhere, with options that are not known here, and makes it `O_NONBLOCK`.
 impl From<OwnedFd> for TcpSocket {
     fn from(fd: OwnedFd) -> TcpSocket {
-        let socket = Socket::new(fd);
+        let socket = Socket::of_unknown_protocol(fd);
         // fcntl cannot fail here: an `OwnedFd` is open.
         let _ = socket.handle().set_nonblocking(true);
         TcpSocket { socket }

@@ -298,7 +298,7 @@ impl TcpStream {
 
     fn adopt(fd: OwnedFd) -> TcpStream {
         TcpStream {
-            socket: Socket::new(fd).adopted(),
+            socket: Socket::of_unknown_protocol(fd).adopted(),
         }
     }
 

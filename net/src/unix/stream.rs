@@ -30,6 +30,8 @@ use crate::socket::{Socket, stream_io};
 ///   beside bytes.
 /// * From a coroutine, any call that waits may unwind: when it is cancelled, when a timeout around it elapses, and when
 ///   its runtime shuts down. Each says what is lost.
+/// * A write that waits for room goes on waiting if the peer shuts down its *reading* half, reads nothing and stays open: the kernel has
+///   no event for that (neither has poll(2)). The next write fails with `BrokenPipe`; a [timeout](UnixStream::set_write_timeout) bounds the wait.
 ///
 /// # Examples
 ///

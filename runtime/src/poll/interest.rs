@@ -12,7 +12,7 @@ use super::lobby::Lobby;
 use super::registration::Direction;
 use super::slab::{SlotSet, Token};
 use super::slot::{Beginning, Carried, Signal, Slot, Snapshot, Waiter, Word};
-use crate::atomic::{AtomicU64, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::context;
 use crate::task::park::Unparker;
 
@@ -44,6 +44,8 @@ struct Place {
 #[derive(Default)]
 pub(super) struct Lane {
     limits: Limits,
+    /// How often [`Interest::make_ready`] was called. Written under the place's lock, and before the queue's is taken.
+    wakes: AtomicU32,
     queue: Mutex<Option<Box<Queue>>>,
 }
 
@@ -125,8 +127,9 @@ impl Interest {
         }
         self.leave(&mut place);
         let begin = |of: Direction| Beginning {
-            // The direction that waits has seen EAGAIN, and ADD reports what has come since. The other may try.
-            ready: of != direction,
+            // The direction that waits has seen EAGAIN, and ADD reports what has come since. The other may try. What
+            // `make_ready` told has no event, so ADD does not tell it again: the caller may have tried before.
+            ready: of != direction || self.lane(of).wakes() > 0,
             lobby: place.moved,
             carried: place.carried[of as usize],
         };
@@ -181,7 +184,11 @@ impl Interest {
 
     /// As an event would: whoever waits in `direction` tries again.
     pub(super) fn make_ready(&self, direction: Direction) {
-        self.change(direction, |_| true, |word| word.deliver(Signal::READY));
+        let count = |lane: &Lane| {
+            lane.wakes.fetch_add(1, Ordering::Relaxed);
+            true
+        };
+        self.change(direction, count, |word| word.deliver(Signal::READY));
     }
 
     fn change(
@@ -218,6 +225,11 @@ impl Lane {
     #[inline]
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// For a caller that tries again if it has changed. Relaxed: one who looks under a lock that `make_ready` took later sees it.
+    pub(super) fn wakes(&self) -> u32 {
+        self.wakes.load(Ordering::Relaxed)
     }
 
     pub(super) fn with_queue<R>(&self, f: impl FnOnce(&mut Queue) -> R) -> R {

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::interest::{Interest, View};
 use super::slot::Clear;
 use super::visit::{Limit, ThreadVisit, Visit};
@@ -26,6 +28,8 @@ pub enum Direction {
 /// it with the netpoller of its worker, and it moves along when it is mostly used elsewhere.
 pub struct Registration {
     nonblocking: AtomicBool,
+    /// Whether the descriptor stays `O_NONBLOCK` whatever the mode is. Locked while the descriptor's flag changes.
+    kept_nonblocking: Mutex<bool>,
     // Before `fd`, for fields are dropped in this order: a descriptor is deregistered before it is closed.
     interest: Interest,
     fd: OwnedFd,
@@ -38,6 +42,7 @@ impl Registration {
         let interest = Interest::new(fd.as_raw_fd());
         Registration {
             nonblocking: AtomicBool::new(false),
+            kept_nonblocking: Mutex::new(false),
             interest,
             fd,
         }
@@ -115,7 +120,7 @@ impl Registration {
     }
 
     /// Lets those who wait in `direction` try again, as after an event: for a change of the descriptor that the kernel
-    /// has no event for.
+    /// has no event for. One that has just found that it would have to wait, before the change, is told too.
     pub fn wake(&self, direction: Direction) {
         self.interest.make_ready(direction);
     }
@@ -152,6 +157,39 @@ impl Registration {
     /// Those who wait now go on waiting.
     pub fn set_nonblocking(&self, nonblocking: bool) {
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
+    }
+
+    /// As [`set_nonblocking`](Registration::set_nonblocking), and has `set` make the descriptor's flag the same; but a flag
+    /// that is [kept](Registration::keep_nonblocking) is not taken back.
+    ///
+    /// # Errors
+    /// Those of `set`; then nothing has changed.
+    pub fn set_mode(
+        &self,
+        nonblocking: bool,
+        set: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let kept = self.kept_nonblocking.lock();
+        if nonblocking || !*kept {
+            set(self.fd())?;
+        }
+        self.set_nonblocking(nonblocking);
+        Ok(())
+    }
+
+    /// Has `set` make the descriptor `O_NONBLOCK`, and keeps it so for as long as this lives: for system calls that have no
+    /// flag of their own against waiting. The mode, which says what callers of [`io`](Registration::io) want, is as before.
+    ///
+    /// # Errors
+    /// Those of `set`.
+    pub fn keep_nonblocking(
+        &self,
+        set: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut kept = self.kept_nonblocking.lock();
+        set(self.fd())?;
+        *kept = true;
+        Ok(())
     }
 
     /// Whether it is in non-blocking mode.

@@ -309,6 +309,8 @@ pub(super) struct ThreadVisit<'a> {
     lane: &'a Lane,
     direction: Direction,
     patience: Patience,
+    /// Those of the lane before the last attempt.
+    wakes: u32,
 }
 
 impl<'a> ThreadVisit<'a> {
@@ -317,10 +319,12 @@ impl<'a> ThreadVisit<'a> {
         direction: Direction,
         limit: Limit,
     ) -> ThreadVisit<'a> {
+        let lane = interest.lane(direction);
         ThreadVisit {
-            lane: interest.lane(direction),
+            lane,
             direction,
             patience: Patience::new(limit),
+            wakes: lane.wakes(),
         }
     }
 
@@ -345,11 +349,13 @@ impl<'a> ThreadVisit<'a> {
         let end = self.patience.end(lane);
         // Retracts also when the wait unwinds, to a frame of the thread that is due.
         let _queued = Queued { lane, ticket };
-        if self.patience.expires(end) {
+        let waited = if self.patience.expires(end) || lane.wakes() != self.wakes {
             Ok(())
         } else {
             plain::park_on_fd(fd, self.direction, end.map_or(Moment::NEVER, End::moment))
-        }
+        };
+        self.wakes = lane.wakes();
+        waited
     }
 }
 
