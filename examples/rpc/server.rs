@@ -135,9 +135,8 @@ impl Server {
         if let Some(known) = sessions.get(&number) {
             return Ok(Arc::clone(known));
         }
-        if sessions.len() >= SESSIONS_MAX {
-            sessions.retain(|_, session| !session.is_forgotten());
-        }
+        // At each new one, so that the answers of those that are gone are not kept for the sake of room.
+        sessions.retain(|_, session| !session.is_forgotten());
         if sessions.len() >= SESSIONS_MAX {
             return Err(io::Error::other(format!(
                 "{SESSIONS_MAX} sessions are open"
