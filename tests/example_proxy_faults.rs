@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use rig::example::{Example, program};
 use rig::tools;
@@ -111,6 +112,55 @@ fn an_upstream_that_does_not_answer_is_passed_over() {
             server.write_all(b"here").unwrap();
             client.read_exact(&mut [0; 4]).unwrap();
         }
+    });
+}
+
+/// Promise 45. Without descriptors clients wait or are turned away, but no upstream is to blame; when some are free again, clients are served.
+#[test]
+fn a_proxy_without_descriptors_blames_no_upstream() {
+    const CLIENTS: usize = 60;
+    if !tools::need("prlimit") {
+        return;
+    }
+    within(LIMIT, "a proxy without descriptors", || {
+        let log = std::env::temp_dir().join(format!("withy-proxy-emfile-{}", std::process::id()));
+        let upstream = TcpListener::bind(LOOPBACK).unwrap();
+        let to = upstream.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            for stream in upstream.incoming().flatten() {
+                thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+            }
+        });
+        let mut limited = Command::new("prlimit");
+        limited
+            .arg("--nofile=64:64")
+            .arg(program("proxy"))
+            .stderr(File::create(&log).unwrap());
+        // A look at the upstream's health takes a descriptor, too.
+        let arguments = [
+            "--listen",
+            LOOPBACK,
+            "--to",
+            &to,
+            "--health-interval",
+            "0.01",
+        ];
+        let proxy = Example::start_by(limited, "proxy", &arguments);
+        let is_served = |mut client: &TcpStream| {
+            let patience = Duration::from_millis(100);
+            client.set_read_timeout(Some(patience)).unwrap();
+            client.write_all(b"x").is_ok() && client.read(&mut [0]).is_ok_and(|n| n == 1)
+        };
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| TcpStream::connect(proxy.address).unwrap())
+            .collect();
+        let served = clients.iter().filter(|client| is_served(client)).count();
+        assert!(0 < served && served < CLIENTS, "{served} were served");
+        drop(clients);
+        rig::until(|| is_served(&TcpStream::connect(proxy.address).unwrap()));
+        let told = fs::read_to_string(&log).unwrap();
+        assert!(!told.contains("is down"), "{told}");
+        fs::remove_file(log).unwrap();
     });
 }
 
