@@ -42,7 +42,7 @@ const LINE_BYTES_MAX: u64 = 1024;
 /// Lines fit many times, and a reader that does not read is noticed soon.
 const SEND_BUFFER_BYTES: usize = 16 << 10;
 
-/// How long a client may take to say its name.
+/// How long a client may take to say its name, in however many attempts.
 const NAME_TIMEOUT: Duration = Duration::from_secs(60);
 
 const GUESTS_MAX: usize = 5_000;
@@ -88,14 +88,18 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(options.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     println!("listening on {}", listener.local_addr()?);
-    let (room, close, patience) = (Room::default(), CancelToken::new(), options.patience);
+    let (room, close) = (Room::default(), CancelToken::new());
+    let limits = Limits {
+        naming: NAME_TIMEOUT,
+        patience: options.patience,
+    };
     let summary = withy::scope(|s| {
         let closing = s.spawn(|| {
             if signals.wait().is_ok() {
                 close.cancel();
             }
         });
-        let summary = open(&room, listener, patience, &close);
+        let summary = open(&room, listener, limits, &close);
         // If the listener has failed, no signal has come.
         closing.cancel();
         summary
@@ -104,11 +108,20 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// How long things may take.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// From the first byte to a name.
+    naming: Duration,
+    /// Without a byte that is taken.
+    patience: Duration,
+}
+
 /// Serves the room until it is closed.
 fn open(
     room: &Room,
     listener: TcpListener,
-    patience: Duration,
+    limits: Limits,
     close: &CancelToken,
 ) -> io::Result<Summary> {
     Server::new()
@@ -118,22 +131,30 @@ fn open(
         .serve(listener, |stream, _| {
             SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES)?;
             stream.set_nodelay(true)?;
-            stream.set_write_timeout(Some(patience))?;
-            attend(room, &stream, close)
+            stream.set_write_timeout(Some(limits.patience))?;
+            attend(room, &stream, limits.naming, close)
         })
 }
 
 /// One guest, from its name to its end. Two coroutines: this one hears what the guest says, the other tells it what all say.
-fn attend(room: &Room, stream: &TcpStream, close: &CancelToken) -> io::Result<()> {
+fn attend(
+    room: &Room,
+    stream: &TcpStream,
+    naming: Duration,
+    close: &CancelToken,
+) -> io::Result<()> {
     let mut input = BufReader::new(stream);
     // Whichever of the two ends first, ends the other by it.
     let leaving = close.child();
+    // A limit for all of it: one for each read would let a client drip its bytes for ever.
+    stream.set_read_deadline(Some(withy::now() + naming))?;
     let Ok(seat) = leaving.run(|| be_named(room, stream, &mut input)) else {
         return Ok(());
     };
     let Some((seat, lines)) = seat? else {
         return Ok(());
     };
+    stream.set_read_deadline(None)?;
     let output = Mutex::new(stream);
     withy::scope(|s| {
         let telling = s.spawn(|| {
@@ -156,17 +177,13 @@ fn be_named<'a>(
     mut stream: &TcpStream,
     input: &mut impl BufRead,
 ) -> io::Result<Option<(Seat<'a>, broadcast::Receiver<Line>)>> {
-    stream.set_read_timeout(Some(NAME_TIMEOUT))?;
     loop {
         stream.write_all(b"* your name?\n")?;
         let Some(name) = read_line(input)? else {
             return Ok(None);
         };
         match room.enter(&name) {
-            Ok(entered) => {
-                stream.set_read_timeout(None)?;
-                return Ok(Some(entered));
-            }
+            Ok(entered) => return Ok(Some(entered)),
             Err(why) => stream.write_all(format!("* {why}\n").as_bytes())?,
         }
     }

@@ -23,6 +23,9 @@ use withy::sync::mpsc;
 /// Room for many changes; one alone has at most 16 bytes and a name of 256.
 const CHANGES_BYTES: usize = 4096;
 
+/// What is told of the folder itself, when it was deleted: nothing comes after it.
+const GONE: &str = "gone";
+
 /// Prints what happens in a folder
 #[derive(Parser)]
 #[command(
@@ -73,7 +76,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// Watches `folder` in a coroutine of its own, until the receiver is dropped.
+/// Watches `folder` in a coroutine of its own, until that is gone, or until something happens that nobody receives.
 fn watch(folder: &Path) -> io::Result<mpsc::Receiver<io::Result<Change>>> {
     let watcher = Watcher::new(folder)?;
     let (tell, changes) = mpsc::sync_channel(64);
@@ -81,11 +84,11 @@ fn watch(folder: &Path) -> io::Result<mpsc::Receiver<io::Result<Change>>> {
         loop {
             match watcher.next() {
                 Ok(told) => {
-                    if told
-                        .into_iter()
-                        .any(|change| tell.send(Ok(change)).is_err())
-                    {
-                        return;
+                    for change in told {
+                        let is_last = change.what == GONE;
+                        if tell.send(Ok(change)).is_err() || is_last {
+                            return;
+                        }
                     }
                 }
                 Err(error) => {
@@ -135,7 +138,7 @@ impl Watcher {
 }
 
 fn change(event: &inotify::Event<'_>) -> Option<Change> {
-    const KINDS: [(ReadFlags, &str); 6] = [
+    const KINDS: [(ReadFlags, &str); 7] = [
         (ReadFlags::CREATE, "created"),
         (ReadFlags::CLOSE_WRITE, "written"),
         (ReadFlags::DELETE, "deleted"),
@@ -143,6 +146,7 @@ fn change(event: &inotify::Event<'_>) -> Option<Change> {
         (ReadFlags::MOVED_TO, "arrived"),
         // The kernel keeps so many changes and no more: some were lost.
         (ReadFlags::QUEUE_OVERFLOW, "missed"),
+        (ReadFlags::IGNORED, GONE),
     ];
     let (_, what) = KINDS
         .into_iter()
@@ -158,7 +162,9 @@ fn demo() -> Result<(), Box<dyn Error>> {
     let folder = std::env::temp_dir().join(format!("withy-inotify-{}", std::process::id()));
     fs::create_dir(&folder)?;
     let checked = check(&folder);
-    fs::remove_dir_all(&folder)?;
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
     checked
 }
 
@@ -185,5 +191,12 @@ fn check(folder: &Path) -> Result<(), Box<dyn Error>> {
         return Err(format!("got {change:?}, expected nothing more").into());
     }
     println!("five changes, each told once and in order");
+
+    fs::remove_dir(folder)?;
+    let last = changes.recv_timeout(Duration::from_secs(10))??;
+    if last.what != GONE || changes.recv().is_ok() {
+        return Err(format!("got {last:?}, expected that the folder is gone, and no more").into());
+    }
+    println!("and the last of the folder");
     Ok(())
 }

@@ -13,6 +13,7 @@ mod protocol;
 use std::error::Error;
 use std::io::{self, BufReader};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ struct Options {
 struct Limits {
     /// Connections at once; further ones wait to be accepted
     #[arg(long, value_name = "N", default_value = "10000")]
-    connections: usize,
+    connections: NonZeroUsize,
 
     /// Seconds for the handshake as a whole
     #[arg(long, value_name = "S", default_value = "10", value_parser = cli::positive_seconds)]
@@ -106,7 +107,8 @@ struct Proxy {
 impl Proxy {
     /// Accepts for ever.
     fn serve(&self, listener: &TcpListener) {
-        let places = Semaphore::new(self.limits.connections);
+        let connections = self.limits.connections.get();
+        let places = Semaphore::new(connections.min(Semaphore::MAX_PERMITS));
         withy::scope(|connections| {
             loop {
                 // Before the next is accepted: who has no place yet waits in the backlog.

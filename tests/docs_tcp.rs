@@ -31,6 +31,30 @@ fn listening(backlog: u32) -> (TcpListener, SocketAddr) {
 
 /// The state of this host's end of a connection, if it has one.
 fn state(local: SocketAddr, peer: SocketAddr) -> Option<String> {
+    kernels_row(local, peer).map(|row| row[3].clone())
+}
+
+/// What is left of the time that this host's end stays in its state.
+fn time_left(local: SocketAddr, peer: SocketAddr) -> Option<Duration> {
+    // `timer:when`, of which the latter is in hundredths of a second.
+    let row = kernels_row(local, peer)?;
+    let when = row[5].split_once(':')?.1;
+    let hundredths = u64::from_str_radix(when, 16).ok()?;
+    Some(Duration::from_millis(10 * hundredths))
+}
+
+/// How often a SYN or a last ACK was dropped since the accept queue was full, in all of this network.
+fn accept_queue_overflows() -> u64 {
+    let table = std::fs::read_to_string("/proc/net/netstat").unwrap();
+    let mut rows = table.lines().filter(|line| line.starts_with("TcpExt:"));
+    let mut words = || rows.next().unwrap().split_ascii_whitespace();
+    let mut counts = words().zip(words());
+    let (_, count) = counts.find(|(name, _)| *name == "ListenOverflows").unwrap();
+    count.parse().unwrap()
+}
+
+/// The words of a connection's row in /proc/net/tcp.
+fn kernels_row(local: SocketAddr, peer: SocketAddr) -> Option<Vec<String>> {
     let hex = |addr: SocketAddr| match addr {
         SocketAddr::V4(addr) => {
             let ip = u32::from_ne_bytes(addr.ip().octets());
@@ -39,11 +63,10 @@ fn state(local: SocketAddr, peer: SocketAddr) -> Option<String> {
         SocketAddr::V6(_) => panic!("got {addr}, expected an IPv4 address"),
     };
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let row = table.lines().find_map(|line| {
-        let words: Vec<_> = line.split_ascii_whitespace().collect();
-        (words.len() > 3 && words[1] == hex(local) && words[2] == hex(peer)).then_some(words[3])
-    });
-    row.map(str::to_owned)
+    table.lines().find_map(|line| {
+        let words: Vec<_> = line.split_ascii_whitespace().map(str::to_owned).collect();
+        (words.len() > 5 && words[1] == hex(local) && words[2] == hex(peer)).then_some(words)
+    })
 }
 
 /// Bytes that were written and not even sent (`SIOCOUTQNSD`).
@@ -80,6 +103,9 @@ fn whoever_closes_first_keeps_time_wait() {
             };
             until(|| state(first, other).as_deref() == Some(TIME_WAIT));
             until(|| state(other, first).is_none());
+            let left = time_left(first, other).expect("it lasts longer than the test");
+            assert!(left <= Duration::from_secs(60), "{left:?}");
+            assert!(left > Duration::from_secs(60) - LIMIT / 2, "{left:?}");
         }
     });
 }
@@ -102,6 +128,23 @@ fn a_port_with_old_connections_needs_reuse_addr() {
         // A port at which somebody listens is taken all the same.
         let second = TcpListener::bind(addr);
         assert_eq!(kind(&second), Some(ErrorKind::AddrInUse));
+    });
+}
+
+/// TIME_WAIT. What a client gets that finds no free port: here it may use one only.
+#[test]
+fn four_numbers_that_are_taken_are_not_available() {
+    within(LIMIT, "a client without a port", || {
+        let (_listener, addr) = listening(16);
+        let from = |local: SocketAddr| {
+            let socket = TcpSocket::v4().unwrap();
+            socket.set_reuse_addr(true).unwrap();
+            socket.bind(local).unwrap();
+            socket.connect(addr)
+        };
+        let first = from(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let second = from(first.local_addr().unwrap());
+        assert_eq!(kind(&second), Some(ErrorKind::AddrNotAvailable));
     });
 }
 
@@ -133,8 +176,10 @@ fn a_full_accept_queue_keeps_clients_waiting() {
             assert_eq!(row.skip(1).take(2).collect::<Vec<_>>(), ["3", "2"]);
         }
         let limit = Duration::from_millis(100);
+        let overflows = accept_queue_overflows();
         let late = TcpStream::connect_timeout(&addr, limit);
         assert_eq!(kind(&late), Some(ErrorKind::TimedOut));
+        assert!(accept_queue_overflows() > overflows);
         let late = withy::spawn(move || TcpStream::connect(addr).map(drop));
         // Its SYN is sent again a second later, and finds room then.
         listener.accept().unwrap();
@@ -404,6 +449,24 @@ fn a_user_timeout_notices_bytes_that_nobody_acknowledges() {
             .unwrap();
         mute(&peer);
         ours.write_all(b"lost").unwrap();
+        assert_eq!(kind(&ours.read(&mut [0])), Some(ErrorKind::TimedOut));
+    });
+}
+
+/// Long-lived connections. By their count, the probes would go on for longer than the test may.
+#[test]
+fn with_a_user_timeout_fewer_probes_are_enough() {
+    within(LIMIT, "keepalive with a user timeout", || {
+        let (mut ours, peer) = pair();
+        let sec = Duration::from_secs(1);
+        ours.set_keepalive(Some(Keepalive {
+            idle: sec,
+            interval: sec,
+            count: 100,
+        }))
+        .unwrap();
+        ours.set_user_timeout(Some(sec)).unwrap();
+        mute(&peer);
         assert_eq!(kind(&ours.read(&mut [0])), Some(ErrorKind::TimedOut));
     });
 }

@@ -246,6 +246,21 @@ fn what_is_no_handshake_ends() {
     });
 }
 
+/// A limit of no connection is wrong usage, rather than a proxy that serves nobody; the greatest one is no limit.
+#[test]
+fn odd_limits_of_connections_are_refused_or_none() {
+    within(LIMIT, "odd limits", || {
+        let none = Command::new(rig::example::program("socks5"))
+            .args(["--listen", "127.0.0.1:0", "--connections", "0"])
+            .output()
+            .unwrap();
+        assert_eq!(none.status.code(), Some(2), "{none:?}");
+        let proxy = proxy(&["--connections", &usize::MAX.to_string()]);
+        let mut client = TcpStream::connect(proxy.address).unwrap();
+        say(&mut client, &[5, 1, 0], &[5, 0]);
+    });
+}
+
 /// Promise 48. No more connections at once than were asked for: the next one waits until one has ended.
 #[test]
 fn connections_beyond_the_limit_wait() {

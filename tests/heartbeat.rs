@@ -125,6 +125,35 @@ fn a_beat_that_is_stuck_ends_at_the_limit() {
     });
 }
 
+/// A beat may have to wait for long while a large message goes out. As long as the peer is heard, it is not gone.
+#[test]
+fn a_beat_that_is_stuck_ends_no_connection_whose_peer_is_heard() {
+    in_virtual_time("a beat that waits for its turn", || {
+        let start = now();
+        let heartbeat = Heartbeat::new(INTERVAL, LIMIT);
+        scope(|s| {
+            s.spawn(|| {
+                while now() - start < LIMIT * 3 {
+                    sleep(INTERVAL);
+                    heartbeat.received();
+                }
+            });
+            let mut turns = 0;
+            let gone = heartbeat.watch(|| {
+                turns += 1;
+                match turns {
+                    1 => sleep(LIMIT * 3),
+                    _ => sleep(Duration::MAX),
+                }
+                Ok(())
+            });
+            assert_eq!((gone.kind(), turns), (ErrorKind::TimedOut, 2));
+            // It is heard after 110 s for the last time.
+            assert_eq!(now() - start, INTERVAL * 11 + LIMIT);
+        });
+    });
+}
+
 /// Item 7. The other way: an arm of a select, and what is due then.
 #[test]
 fn a_select_waits_for_what_is_due() {

@@ -10,6 +10,7 @@ use std::thread;
 
 use rig::child::{alone, role};
 use rig::process::{descriptors, set_limit};
+use rig::trace::bytes_moved;
 use rig::{tools, until};
 use support::sockets::{fill, is_filled, narrow_pair, pair};
 use support::{Callers, Case, LIMIT, within};
@@ -120,18 +121,6 @@ fn be_proxy() {
     let copied =
         withy::run(move || withy::io::copy_bidirectional(&streams[0], &streams[1])).unwrap();
     assert_eq!((copied.a_to_b, copied.b_to_a), (LEN as u64, LEN as u64));
-}
-
-/// The results of those calls, added up. A call that is interrupted in the trace has its result in the line of its end.
-fn bytes_moved(trace: &str, counts: impl Fn(&str) -> bool) -> u64 {
-    let results = trace.lines().filter_map(|line| {
-        let (_thread, line) = line.split_once(' ')?;
-        let line = line.trim_start().trim_start_matches("<... ");
-        let call = line.split(['(', ' ']).next()?;
-        let (_, result) = line.rsplit_once(" = ")?;
-        counts(call).then(|| result.split(' ').next()?.parse::<u64>().ok())?
-    });
-    results.sum()
 }
 
 #[test]

@@ -326,6 +326,21 @@ fn a_socket_connects_from_where_it_was_bound() {
     });
 }
 
+/// A descriptor that was connected elsewhere, or listens, is not taken for a connection to this address.
+#[test]
+fn a_socket_that_is_in_use_does_not_connect() {
+    matrix(LIMIT, "a socket that is in use", |case| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = other.local_addr().unwrap();
+        let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        for fd in [OwnedFd::from(connected), OwnedFd::from(listener)] {
+            let outcome = case.run(move || TcpSocket::from(fd).connect(addr));
+            assert_eq!(outcome.unwrap_err().raw_os_error(), Some(libc::EISCONN));
+        }
+    });
+}
+
 /// Promises 12, 24, 27 and 49. What does not connect says why, at once or in time, and closes the socket.
 #[test]
 fn a_socket_that_cannot_connect_says_why() {

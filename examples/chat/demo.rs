@@ -9,12 +9,17 @@ use socket2::SockRef;
 use withy::CancelToken;
 use withy::net::{Summary, TcpListener, TcpStream};
 
+use crate::Limits;
 use crate::room::Room;
 
 /// More than all buffers between two guests hold.
 const LINES: usize = 1_500;
 /// Longer than anyone would wait for the demo.
 const LONG: Duration = Duration::from_secs(600);
+const PATIENT: Limits = Limits {
+    naming: LONG,
+    patience: LONG,
+};
 const SHORT: Duration = Duration::from_millis(50);
 /// Between two lines: of those, the channel holds many times more than `SHORT` has room for.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -25,17 +30,23 @@ type Checked<T = ()> = Result<T, String>;
 
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     println!("== a talk");
-    expect(with_room(LONG, talk)?, 3)?;
+    expect(with_room(PATIENT, talk)?, 3)?;
     println!("== one reads slowly, and is told so");
-    expect(with_room(LONG, outrun)?, 3)?;
+    expect(with_room(PATIENT, outrun)?, 3)?;
     println!("== one does not read at all, and is dropped");
-    let summary = with_room(SHORT, ignore)?;
-    expect(summary, 2)?;
-    if summary.timed_out != 1 {
-        return Err(format!("got {summary:?}, expected one that timed out").into());
-    }
+    let limits = Limits {
+        patience: SHORT,
+        ..PATIENT
+    };
+    expect_timeout(with_room(limits, ignore)?, 2)?;
+    println!("== one never comes to an end of its name");
+    let limits = Limits {
+        naming: SHORT,
+        ..PATIENT
+    };
+    expect_timeout(with_room(limits, drip)?, 1)?;
     println!("== the room closes while two are talking");
-    expect(with_room(LONG, closing_time)?, 2)?;
+    expect(with_room(PATIENT, closing_time)?, 2)?;
     println!("all as it should be");
     Ok(())
 }
@@ -49,16 +60,24 @@ fn expect(summary: Summary, guests: u64) -> Checked {
     }
 }
 
+fn expect_timeout(summary: Summary, guests: u64) -> Checked {
+    expect(summary, guests)?;
+    match summary.timed_out {
+        1 => Ok(()),
+        _ => Err(format!("got {summary:?}, expected one that timed out")),
+    }
+}
+
 /// Opens a room, plays a scene in it, closes it, and gives what the server has counted.
 fn with_room(
-    patience: Duration,
+    limits: Limits,
     scene: fn(SocketAddr, &CancelToken) -> Checked,
 ) -> Result<Summary, Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let (room, close) = (Room::default(), CancelToken::new());
     withy::scope(|s| {
-        let server = s.spawn(|| crate::open(&room, listener, patience, &close));
+        let server = s.spawn(|| crate::open(&room, listener, limits, &close));
         let played = withy::timeout(LIMIT, || scene(address, &close));
         close.cancel();
         let summary = server.join().expect("the server does not panic")?;
@@ -235,6 +254,15 @@ fn ignore(address: SocketAddr, _: &CancelToken) -> Checked {
         Err(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(error.to_string()),
         _ => Ok(()),
     }
+}
+
+/// Each byte of it comes in time, but the name has a time of its own.
+fn drip(address: SocketAddr, _: &CancelToken) -> Checked {
+    let mut stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
+    while stream.write_all(b"x").is_ok() {
+        withy::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 /// What was said before the end is heard by all; then the streams end.

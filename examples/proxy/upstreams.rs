@@ -99,6 +99,15 @@ fn best(upstreams: &[&Upstream]) -> Option<usize> {
     (0..upstreams.len()).min_by_key(rank)
 }
 
+/// Whether this side could not even ask, for want of a descriptor, of memory or of a port: no upstream is to blame.
+fn is_our_own(error: &io::Error) -> bool {
+    use libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(
+        error.raw_os_error(),
+        Some(EADDRNOTAVAIL | EMFILE | ENFILE | ENOBUFS | ENOMEM)
+    )
+}
+
 impl Upstream {
     fn new(address: SocketAddr) -> Upstream {
         Upstream {
@@ -114,6 +123,9 @@ impl Upstream {
     /// Connects, and notes whether that went well.
     fn connect(&self, timeout: Duration) -> io::Result<TcpStream> {
         let connected = TcpStream::connect_timeout(&self.address, timeout);
+        if connected.as_ref().is_err_and(is_our_own) {
+            return connected;
+        }
         let is_well = connected.is_ok();
         if self.is_well.swap(is_well, Ordering::Relaxed) != is_well {
             match &connected {

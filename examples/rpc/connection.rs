@@ -31,6 +31,10 @@ pub(crate) fn run(
     mut handle: impl FnMut(Frame) -> io::Result<()>,
 ) -> io::Error {
     let heartbeat = Heartbeat::new(pulse.interval, pulse.limit);
+    // A peer that beats and does not read is as good as gone.
+    if let Err(error) = stream.set_write_timeout(Some(pulse.limit)) {
+        return error;
+    }
     let ended: io::Result<Infallible> = withy::try_scope(|s| {
         s.spawn(|| Err::<Infallible, _>(write(stream, outbox, &heartbeat)));
         s.spawn(|| {

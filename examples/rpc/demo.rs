@@ -59,6 +59,7 @@ pub(crate) fn run() -> Outcome {
     a_silent_server_is_found_out(&client, &relay)?;
     what_fails_fails_alone(&client)?;
     a_client_without_manners_is_shown_out(address)?;
+    a_client_that_reads_nothing_is_shown_out(address)?;
 
     let twice = WORKED_ON
         .lock()
@@ -174,6 +175,12 @@ fn what_fails_fails_alone(client: &Client) -> Outcome {
     check(matches!(long, Err(CallError::TooLong(_))), || {
         "too long a call was made".into()
     })?;
+    // In capitals it is three times as long.
+    let long = client.call("\u{390}".repeat(PAYLOAD_BYTES_MAX / 4).as_bytes(), PATIENCE);
+    check(
+        matches!(&long, Err(CallError::Failed(text)) if text.contains("bytes")),
+        || "too long an answer was given".into(),
+    )?;
     println!("calls that fail, fail alone");
     Ok(())
 }
@@ -198,6 +205,42 @@ fn a_client_without_manners_is_shown_out(server: std::net::SocketAddr) -> Outcom
         })?;
     }
     println!("clients that do not keep to the protocol are shown out");
+    Ok(())
+}
+
+/// It asks and beats, so it seems to be alive; but the answers that it does not take stay with the server.
+fn a_client_that_reads_nothing_is_shown_out(server: std::net::SocketAddr) -> Outcome {
+    let frame = |kind: u8, number: u64, payload: &[u8]| {
+        let length = payload.len() as u32;
+        [
+            &length.to_be_bytes(),
+            &[kind][..],
+            &number.to_be_bytes(),
+            payload,
+        ]
+        .concat()
+    };
+    let mut stream = withy::net::TcpStream::connect(server)?;
+    stream.write_all(&frame(1, fastrand::u64(..), &1_u64.to_be_bytes()))?;
+    let asked = withy::timeout(PATIENCE, || {
+        // More than the kernel has room for.
+        for number in 1..=20 {
+            let text = format!("unread {number} {}", "x".repeat(PAYLOAD_BYTES_MAX - 20));
+            if stream
+                .write_all(&frame(2, number, text.as_bytes()))
+                .is_err()
+            {
+                return;
+            }
+        }
+        while stream.write_all(&frame(6, 0, &[])).is_ok() {
+            withy::sleep(PULSE.interval / 4);
+        }
+    });
+    check(asked.is_ok(), || {
+        "the server keeps answers for a client that does not read".into()
+    })?;
+    println!("a client that reads no answers is shown out");
     Ok(())
 }
 

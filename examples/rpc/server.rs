@@ -11,7 +11,7 @@ use withy::sync::channel::{self, Sender};
 
 use crate::buffers::{Buffer, Buffers};
 use crate::connection::{self, OUTBOX_FRAMES_MAX, Pulse};
-use crate::frame::{Frame, Kind, invalid};
+use crate::frame::{Frame, Kind, PAYLOAD_BYTES_MAX, invalid};
 
 /// Calls of one session that are being worked on, or whose answers are not acknowledged. A client that has more breaks
 /// the rules.
@@ -135,9 +135,8 @@ impl Server {
         if let Some(known) = sessions.get(&number) {
             return Ok(Arc::clone(known));
         }
-        if sessions.len() >= SESSIONS_MAX {
-            sessions.retain(|_, session| !session.is_forgotten());
-        }
+        // At each new one, so that the answers of those that are gone are not kept for the sake of room.
+        sessions.retain(|_, session| !session.is_forgotten());
         if sessions.len() >= SESSIONS_MAX {
             return Err(io::Error::other(format!(
                 "{SESSIONS_MAX} sessions are open"
@@ -274,10 +273,16 @@ struct Work {
 
 impl Work {
     fn run(self, request: &[u8]) {
-        match (self.server.service)(request) {
-            Ok(answer) => self.done(Kind::Answer, &answer),
-            Err(text) => self.done(Kind::Failure, text.as_bytes()),
+        let (kind, answer) = match (self.server.service)(request) {
+            Ok(answer) => (Kind::Answer, answer),
+            Err(text) => (Kind::Failure, text.into_bytes()),
+        };
+        // The client would not take it, and break every connection on which it comes.
+        if answer.len() > PAYLOAD_BYTES_MAX {
+            let text = format!("got an answer of {} bytes to send", answer.len());
+            return self.done(Kind::Failure, text.as_bytes());
         }
+        self.done(kind, &answer);
     }
 
     fn done(&self, kind: Kind, answer: &[u8]) {

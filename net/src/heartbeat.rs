@@ -9,6 +9,8 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(panic = "unwind")]
+use withy_runtime::{Builder, CancelToken, scope};
 use withy_runtime::{now, sleep_until};
 
 /// Keeps the times of one connection's beats: when the next one is due, and when the peer counts as gone.
@@ -160,9 +162,9 @@ impl Heartbeat {
     ///
     /// # Errors
     ///
-    /// It returns the error: `TimedOut` if nothing was received for the limit, or if a beat is stuck when the peer
-    /// counts as gone (half-open connections take what is written until their buffers are full) and since an interval
-    /// at least. Or what `beat` gave.
+    /// It returns the error: `TimedOut` if nothing was received for the limit, also while a beat is stuck (half-open
+    /// connections take what is written until their buffers are full), if that is so since an interval at least. Or
+    /// what `beat` gave; and why a coroutine could not be started, for one keeps the time while a beat is sent.
     ///
     /// # Cancellation
     ///
@@ -221,11 +223,38 @@ impl Heartbeat {
         }
     }
 
-    /// One beat. While it is stuck nobody looks at the clock, so it gets a limit: that of the peer's silence, but at
-    /// least an interval, so that a peer that is just about to be heard of is not cut off for a moment without room.
+    /// One beat, which is cut short when it is stuck and the peer is gone: but not within an interval, so that a peer
+    /// that is just about to be heard of is not cut off for a moment without room.
+    ///
+    /// No deadline of the beat's can do it, for the peer may be heard while it is stuck: behind a large message that
+    /// goes out, say.
+    #[cfg(panic = "unwind")]
     fn send(&self, beat: &mut impl FnMut() -> io::Result<()>) -> io::Result<()> {
-        let until = self.gone_at().max(after(now(), self.interval));
-        within(until, beat).unwrap_or_else(|| Err(self.gone()))?;
+        let patient_until = after(now(), self.interval);
+        let gone = CancelToken::new();
+        let sent = scope(|s| {
+            let watchman = Builder::new().spawn_scoped(s, || {
+                loop {
+                    let until = self.gone_at().max(patient_until);
+                    if now() >= until {
+                        return gone.cancel();
+                    }
+                    sleep_until(until);
+                }
+            })?;
+            let sent = gone.run(beat);
+            watchman.cancel();
+            sent.unwrap_or_else(|_cut| Err(self.gone()))
+        });
+        sent?;
+        self.sent();
+        Ok(())
+    }
+
+    /// Nothing is cut short where nothing unwinds: there, `beat` has to have a limit of its own.
+    #[cfg(not(panic = "unwind"))]
+    fn send(&self, beat: &mut impl FnMut() -> io::Result<()>) -> io::Result<()> {
+        beat()?;
         self.sent();
         Ok(())
     }
@@ -266,16 +295,4 @@ fn after(start: Instant, wait: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     let end = start.checked_add(wait.min(CENTURY));
     end.unwrap_or(start)
-}
-
-/// `None` if the call was cut short.
-#[cfg(panic = "unwind")]
-fn within<T>(until: Instant, call: impl FnOnce() -> T) -> Option<T> {
-    withy_runtime::deadline(until, call).ok()
-}
-
-/// Nothing is cut short where nothing unwinds: there, `call` has to have a limit of its own.
-#[cfg(not(panic = "unwind"))]
-fn within<T>(_until: Instant, call: impl FnOnce() -> T) -> Option<T> {
-    Some(call())
 }

@@ -17,7 +17,12 @@ pub(crate) struct Example {
 impl Example {
     /// Starts example `name`, and returns when it has said where it listens.
     pub(crate) fn start(name: &str, arguments: &[&str]) -> Example {
-        let mut child = Command::new(program(name))
+        Example::start_by(Command::new(program(name)), name, arguments)
+    }
+
+    /// The same by a command that runs it and waits for it, such as strace.
+    pub(crate) fn start_by(mut command: Command, name: &str, arguments: &[&str]) -> Example {
+        let mut child = command
             .args(arguments)
             .env_remove("WITHY_WORKERS")
             .env_remove("WITHY_STACK_SIZE")

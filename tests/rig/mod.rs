@@ -10,6 +10,7 @@ pub(crate) mod process;
 pub(crate) mod serving;
 pub(crate) mod storm;
 pub(crate) mod tools;
+pub(crate) mod trace;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

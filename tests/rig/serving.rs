@@ -86,7 +86,7 @@ pub(crate) fn assert_is_whole(summary: Summary) {
 }
 
 /// Echoes until the end of the stream.
-pub(crate) fn echo(mut stream: TcpStream) -> io::Result<()> {
+pub(crate) fn echo(mut stream: impl Read + Write) -> io::Result<()> {
     let mut buf = [0; 4096];
     loop {
         let n = stream.read(&mut buf)?;

@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
 
-use withy_runtime::is_interruption;
 use withy_runtime::sync::Permit;
+use withy_runtime::{is_interruption, timeout};
 
 use super::counters::{Counters, End};
 use super::hall::Hall;
@@ -111,19 +112,20 @@ impl<C, P: Clone + Debug> Guest<'_, C, P> {
             mut entry,
         } = arrival;
         let hall = leaving.hall;
-        if let Err(error) = prepare(&connection) {
-            log::debug!(target: "withy::net", "the connection of {peer:?} could not be set up: {error}");
-            return;
-        }
-        // If it unwinds.
-        entry.end = End::Cut;
         // For the report: the handler takes its own.
         let name = peer.clone();
-        let running = Running::new(&hall.counters);
         let handled = catch_unwind(AssertUnwindSafe(|| {
-            hall.cut.run(|| judge(handler(connection, peer), &name))
+            hall.cut.run(|| {
+                if let Err(error) = prepare(&connection) {
+                    log::debug!(target: "withy::net", "the connection of {name:?} could not be set up: {error}");
+                    return End::Shed;
+                }
+                // If it unwinds.
+                entry.end = End::Cut;
+                let _running = Running::new(&hall.counters);
+                judge(handler(connection, peer), &name)
+            })
         }));
-        drop(running);
         match handled {
             Ok(Ok(end)) => entry.end = end,
             // Cut off at the end of the drain.
@@ -131,9 +133,23 @@ impl<C, P: Clone + Debug> Guest<'_, C, P> {
             Err(interruption) if is_interruption(&*interruption) => resume_unwind(interruption),
             Err(panic) => {
                 entry.end = End::Panicked;
-                hall.report_panic(&name, panic);
+                report(hall, &name, panic);
             }
         }
+    }
+}
+
+/// The hook for panics may wait as well, until all are cut off; from then on it runs to its first wait.
+fn report(hall: &Hall, name: &dyn Debug, panic: Box<dyn Any + Send>) {
+    let mut panic = Some(panic);
+    let mut tell = || {
+        if let Some(panic) = panic.take() {
+            hall.report_panic(name, panic);
+        }
+    };
+    // A token that is cancelled already runs nothing.
+    if hall.cut.run(&mut tell).is_err() {
+        let _cut = timeout(Duration::ZERO, tell);
     }
 }
 

@@ -35,8 +35,10 @@ const DEAD_IN_A_ROW_MAX: u32 = 64;
 /// What an error of accept(2) says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Trouble {
-    /// One connection is broken, or none came in time; the next attempt may do better.
+    /// One connection is broken; the next attempt may do better.
     Dead,
+    /// No connection came in time.
+    Nobody,
     /// Nobody gets a descriptor. The reserve helps.
     NoDescriptors,
     /// No memory, or what nobody has thought of: later it may work.
@@ -58,7 +60,7 @@ impl Trouble {
             Some(EBADF | EFAULT | EINVAL | ENOTSOCK | EOPNOTSUPP) => Trouble::Final,
             _ => match error.kind() {
                 // The listener's accept timeout, or its non-blocking mode.
-                io::ErrorKind::WouldBlock => Trouble::Dead,
+                io::ErrorKind::WouldBlock => Trouble::Nobody,
                 // Its accept deadline, and settings of the server that nothing can be started with.
                 io::ErrorKind::TimedOut | io::ErrorKind::InvalidInput => Trouble::Final,
                 _ => Trouble::Later,
@@ -151,6 +153,11 @@ impl<'a> Troubles<'a> {
         if trouble == Trouble::Dead && self.dead_in_a_row < DEAD_IN_A_ROW_MAX {
             self.dead_in_a_row += 1;
             return Remedy::GoOn;
+        }
+        if trouble == Trouble::Nobody {
+            // No trouble at all, however often: who comes next is not to wait for a long pause. But a listener in
+            // non-blocking mode would spin without any.
+            return Remedy::Pause(PAUSE_MIN);
         }
         let now = withy_runtime::now();
         if self.latest.is_none_or(|at| now >= at + EPISODE_GAP) {
@@ -249,6 +256,19 @@ mod tests {
         assert_eq!(next, Remedy::Pause(PAUSE_MIN));
     }
 
+    /// An accept timeout that has passed a hundred times leaves no long pause to those who come then.
+    #[test]
+    fn a_listener_that_nobody_came_to_is_in_no_trouble() {
+        let relief = Relief::default();
+        let mut troubles = troubles(&relief, Duration::ZERO);
+        for _ in 0..100 {
+            let error = io::ErrorKind::WouldBlock.into();
+            let next = troubles.remedy(Trouble::of(&error), &error);
+            assert_eq!(next, Remedy::Pause(PAUSE_MIN));
+        }
+        assert_eq!(relief.in_need.load(Ordering::SeqCst), 0);
+    }
+
     #[test]
     fn those_in_need_are_counted() {
         let relief = Relief::default();
@@ -289,7 +309,7 @@ mod tests {
         assert_eq!(of(libc::EINVAL), Trouble::Final);
         let of = |kind: io::ErrorKind| Trouble::of(&kind.into());
         assert_eq!(of(io::ErrorKind::TimedOut), Trouble::Final);
-        assert_eq!(of(io::ErrorKind::WouldBlock), Trouble::Dead);
+        assert_eq!(of(io::ErrorKind::WouldBlock), Trouble::Nobody);
         assert_eq!(of(io::ErrorKind::OutOfMemory), Trouble::Later);
     }
 }

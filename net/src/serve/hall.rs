@@ -7,11 +7,11 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::OnceLock;
 
 use withy_runtime::sync::{Permit, Semaphore};
-use withy_runtime::{Builder, CancelToken, Scope, scope};
+use withy_runtime::{Builder, CancelToken, Scope, is_interruption, scope};
 
 use super::acceptor::Acceptor;
 use super::connection::discard;
@@ -69,8 +69,8 @@ impl Hall {
         O: Outcome,
     {
         // If this unwinds, so do the loops first, and then the connections: each scope cancels its own.
-        scope(|loops| -> io::Result<()> {
-            let workers = withy_runtime::workers()?;
+        let workers = withy_runtime::workers()?;
+        scope(|loops| {
             let several = listeners.len() > 1;
             for (number, listener) in listeners.into_iter().enumerate() {
                 let acceptor = Acceptor {
@@ -85,10 +85,13 @@ impl Hall {
                     true => Builder::new().worker(number % workers),
                     false => Builder::new(),
                 };
-                builder.spawn_scoped(loops, accepting)?;
+                if let Err(error) = builder.spawn_scoped(loops, accepting) {
+                    // Those that have started would go on for ever.
+                    self.fail(error);
+                    break;
+                }
             }
-            Ok(())
-        })?;
+        });
         // The listeners are closed.
         self.drain();
         Ok(())
@@ -111,11 +114,18 @@ impl Hall {
         H: Fn(L::Connection, L::Peer) -> O + Sync,
         O: Outcome,
     {
+        // However one loop ends, by a panic of its listener too: the others do not go on without it.
+        let _last = Closing(&self.close);
         let accepting = || self.cut.run(|| acceptor.run());
         if let Ok(Ok(error)) = self.close.run(accepting) {
-            let _ = self.failure.set(error);
-            self.close.cancel();
+            self.fail(error);
         }
+    }
+
+    /// A listener has failed, or could not be served: all ends, with the first error.
+    fn fail(&self, error: io::Error) {
+        let _ = self.failure.set(error);
+        self.close.cancel();
     }
 
     /// Waits for the end of all connections, and cuts off those that do not end in time.
@@ -142,8 +152,13 @@ impl Hall {
         match &self.settings.on_panic {
             Some(hook) => {
                 if let Err(another) = catch_unwind(AssertUnwindSafe(|| hook(peer, &*payload))) {
+                    discard(payload);
+                    if is_interruption(&*another) {
+                        resume_unwind(another);
+                    }
                     log::error!(target: "withy::net", "the hook for panics has panicked itself");
                     discard(another);
+                    return;
                 }
             }
             None => log::error!(
@@ -153,6 +168,15 @@ impl Hall {
             ),
         }
         discard(payload);
+    }
+}
+
+/// Ends the accept loops when it is dropped.
+struct Closing<'a>(&'a CancelToken);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 

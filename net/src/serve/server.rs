@@ -302,7 +302,8 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If there is no memory to start with.
+    /// If there is no memory to start with. If a listener does: the other listeners are closed and the handlers cut off
+    /// before.
     ///
     /// # Examples
     ///

@@ -1,6 +1,7 @@
 //! Making a connection to one address, with or without a limit on its time.
 
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ pub(super) fn connect(addr: &SocketAddr, timeout: Option<Duration>) -> io::Resul
     connect_by(fresh(Domain::for_address(*addr))?, addr, timeout)
 }
 
-/// Connects `socket`, which is new and `O_NONBLOCK`, to `addr`.
+/// Connects `socket`, which is `O_NONBLOCK`, to `addr`. It may come from elsewhere, and be connected, connecting or
+/// listening already: that is an error, for what it is connected to is not `addr`.
 pub(super) fn connect_by(
     socket: Socket,
     addr: &SocketAddr,
@@ -24,10 +26,14 @@ pub(super) fn connect_by(
     let addr = SockAddr::from(*addr);
     let registration = socket.registration();
     registration.set_timeout(Direction::Write, timeout);
+    let mut begun = false;
     registration
         .io(
             Direction::Write,
-            |fd| advance(&SockRef::from(&fd), &addr),
+            |fd| match mem::replace(&mut begun, true) {
+                false => begin(&SockRef::from(&fd), &addr),
+                true => advance(&SockRef::from(&fd), &addr),
+            },
             |()| false,
         )
         .map_err(|error| match error.kind() {
@@ -44,6 +50,16 @@ pub(super) fn connect_by(
 pub(super) fn fresh(family: Domain) -> io::Result<Socket> {
     let socket = NewSocket::new(family, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     Ok(Socket::new(socket.into()))
+}
+
+/// The first step of the handshake. Of what [`advance`] passes over, `EALREADY` and `EISCONN` are errors here.
+fn begin(socket: &SockRef<'_>, addr: &SockAddr) -> io::Result<()> {
+    socket
+        .connect(addr)
+        .map_err(|error| match error.raw_os_error() {
+            Some(EINPROGRESS | EINTR) => io::ErrorKind::WouldBlock.into(),
+            _ => error,
+        })
 }
 
 /// One step of the handshake: done, failed, or `WouldBlock` while it goes on.
