@@ -15,7 +15,7 @@
 //! | `options.rs` | addresses, modes, timeouts and options that every socket type shares |
 //! | `tcp/` | [`TcpStream`], [`TcpListener`], [`TcpSocket`] and what makes a connection |
 //! | `shell/` | what every socket type says in the same words |
-//! | `udp/` | [`UdpSocket`] |
+//! | `udp/` | [`UdpSocket`], [`UdpBuilder`] |
 //! | `unix/` | [`UnixStream`], [`UnixListener`], [`UnixDatagram`]: sockets of this machine |
 //! | `duplex.rs` | [`duplex`]: a stream pair in memory |
 //! | `heartbeat.rs`, `reconnect.rs` | [`Heartbeat`], [`Backoff`] and [`reconnect`](reconnect()): for long-lived connections |
@@ -72,6 +72,6 @@ pub use resolve::{lookup_host, lookup_host_timeout};
 #[cfg(panic = "unwind")]
 pub use serve::{Counters, Listener, Outcome, Server, Summary, serve};
 pub use tcp::{Incoming, Keepalive, TcpListener, TcpSocket, TcpStream};
-pub use udp::UdpSocket;
+pub use udp::{UdpBuilder, UdpSocket};
 pub use unix::{UnixDatagram, UnixListener, UnixStream};
 pub use withy_runtime::poll::AsRegistration;

@@ -4,11 +4,13 @@
 //! has to wait.
 
 mod accept_limits;
+mod buffers;
 mod handle;
 mod limits;
 mod one_way_limits;
 
 pub(crate) use accept_limits::accept_limits;
+pub(crate) use buffers::buffer_sizes;
 pub(crate) use handle::handle;
 pub(crate) use limits::limits;
 pub(crate) use one_way_limits::{read_limits, write_limits};

@@ -7,6 +7,7 @@ use super::keepalive::Keepalive;
 use super::listener::TcpListener;
 use super::socket::TcpSocket;
 use super::stream::TcpStream;
+use crate::shell::buffer_sizes;
 
 /// Implements them for `$type`. `$make` is the line of the examples that makes one, called `socket`.
 macro_rules! shared_options {
@@ -118,114 +119,9 @@ macro_rules! shared_options {
             pub fn user_timeout(&self) -> io::Result<Option<Duration>> {
                 self.socket.user_timeout()
             }
-
-            /// Fixes the size of the receive buffer, in bytes (`SO_RCVBUF`).
-            ///
-            /// The kernel adapts the size itself as long as nobody sets it. It doubles what it is given, to have room
-            /// for its own records, and lowers it to `net.core.rmem_max`. The window that is offered to the peer can grow no
-            /// further than was agreed at the handshake: what should be larger is set before, on a
-            /// [`TcpSocket`] or a [`TcpListener`], from which accepted connections inherit it.
-            ///
-            /// # Errors
-            ///
-            /// Those of setsockopt(2).
-            ///
-            /// # Differences from std
-            ///
-            /// std has no such method. See socket(7) and tcp(7).
-            ///
-            /// # Examples
-            ///
-            /// ```
-            /// # mod withy { pub use withy_net as net; }
-            /// use withy::net::*;
-            ///
-            /// # fn main() -> std::io::Result<()> {
-            #[doc = $make]
-            /// socket.set_recv_buffer_size(16384)?;
-            /// assert_eq!(socket.recv_buffer_size()?, 32768);
-            /// # Ok(())
-            /// # }
-            /// ```
-            pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
-                self.socket.set_recv_buffer_size(bytes)
-            }
-
-            /// The size of the receive buffer in bytes, with what the kernel needs for itself.
-            ///
-            /// # Errors
-            ///
-            /// Those of getsockopt(2).
-            ///
-            /// # Examples
-            ///
-            /// ```
-            /// # mod withy { pub use withy_net as net; }
-            /// use withy::net::*;
-            ///
-            /// # fn main() -> std::io::Result<()> {
-            #[doc = $make]
-            /// assert!(socket.recv_buffer_size()? > 0);
-            /// # Ok(())
-            /// # }
-            /// ```
-            pub fn recv_buffer_size(&self) -> io::Result<usize> {
-                self.socket.recv_buffer_size()
-            }
-
-            /// Fixes the size of the send buffer, in bytes (`SO_SNDBUF`): how much may be written that the peer has not
-            /// acknowledged.
-            ///
-            /// What [`set_recv_buffer_size`](Self::set_recv_buffer_size) says of adapting and doubling holds here too; the
-            /// limit is `net.core.wmem_max`.
-            ///
-            /// # Errors
-            ///
-            /// Those of setsockopt(2).
-            ///
-            /// # Differences from std
-            ///
-            /// std has no such method. See socket(7) and tcp(7).
-            ///
-            /// # Examples
-            ///
-            /// ```
-            /// # mod withy { pub use withy_net as net; }
-            /// use withy::net::*;
-            ///
-            /// # fn main() -> std::io::Result<()> {
-            #[doc = $make]
-            /// socket.set_send_buffer_size(16384)?;
-            /// assert_eq!(socket.send_buffer_size()?, 32768);
-            /// # Ok(())
-            /// # }
-            /// ```
-            pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
-                self.socket.set_send_buffer_size(bytes)
-            }
-
-            /// The size of the send buffer in bytes, with what the kernel needs for itself.
-            ///
-            /// # Errors
-            ///
-            /// Those of getsockopt(2).
-            ///
-            /// # Examples
-            ///
-            /// ```
-            /// # mod withy { pub use withy_net as net; }
-            /// use withy::net::*;
-            ///
-            /// # fn main() -> std::io::Result<()> {
-            #[doc = $make]
-            /// assert!(socket.send_buffer_size()? > 0);
-            /// # Ok(())
-            /// # }
-            /// ```
-            pub fn send_buffer_size(&self) -> io::Result<usize> {
-                self.socket.send_buffer_size()
-            }
         }
+
+        buffer_sizes!($type, new: $make);
     };
 }
 

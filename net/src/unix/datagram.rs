@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket as NewSocket, Type};
 
 use super::addr;
 use crate::interop;
-use crate::shell::{handle, limits};
+use crate::shell::{buffer_sizes, handle, limits};
 use crate::socket::Socket;
 
 /// Datagrams within this machine: [`std::os::unix::net::UnixDatagram`] whose calls park the coroutine where std's block
@@ -54,6 +54,8 @@ limits!(
     new: "let socket = UnixDatagram::unbound()?;",
     read: "socket.recv(&mut [0; 8])"
 );
+
+buffer_sizes!(UnixDatagram, new: "let socket = UnixDatagram::unbound()?;");
 
 handle!(UnixDatagram, new: "let socket = UnixDatagram::unbound()?;");
 
