@@ -147,6 +147,9 @@ impl Bench<'_> {
     }
 
     fn round(&mut self, cell: &Cell, offered_per_s: Option<f64>) -> io::Result<Round> {
+        if let Some(why) = impossible(cell) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
         let server = Server::start(&self.arguments(cell), &self.cores.server)?;
         let idle = *self
             .idle_bytes
@@ -201,6 +204,24 @@ impl Bench<'_> {
         }
         arguments
     }
+}
+
+/// What is known to fail.
+fn impossible(cell: &Cell) -> Option<String> {
+    let of_each = match cell.asks {
+        Asks::Echo => 1,
+        Asks::Session => 2,
+    };
+    // Standard streams, the listener, and some to spare.
+    let descriptors = cell.connections * of_each + 16;
+    let too_many = cell.variant == Variant::Poller("select") && descriptors > libc::FD_SETSIZE;
+    too_many.then(|| {
+        format!(
+            "{} connections take {descriptors} descriptors, and select has bits for {}",
+            cell.connections,
+            libc::FD_SETSIZE
+        )
+    })
 }
 
 fn row_of(cell: &Cell) -> Row {
