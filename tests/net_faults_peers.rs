@@ -5,12 +5,13 @@ mod support;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rig::child::{self, alone};
+use rig::child::alone;
+use rig::network::{in_own_network, set_loopback};
 use rig::process::status;
 use rig::serving::{Serving, ask, echo};
 use rig::{tools, until};
@@ -61,50 +62,6 @@ fn a_reset_ends_its_connection_only() {
     });
 }
 
-/// Runs test `name` again in a network namespace of its own, in which this returns true. The parent gets false once that
-/// has passed, or where there is none to be had.
-fn in_own_network(name: &str) -> bool {
-    if child::role(name).is_some() {
-        set_loopback("up");
-        return true;
-    }
-    let trial = ["-rn", "ip", "link", "set", "lo", "up"];
-    if !tools::need("unshare")
-        || !tools::need("ip")
-        || !tools::need("ss")
-        || !tools::need_that(
-            "the right to make a network namespace",
-            Command::new("unshare").args(trial),
-        )
-    {
-        return false;
-    }
-    let child = Command::new("unshare")
-        .arg("-rn")
-        .arg(std::env::current_exe().expect("a test knows its program"))
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(child::ROLE, format!("{name}=inside"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("unshare can be started");
-    let (output, text) = child::output_of(child);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "in the namespace: {}\n{text}",
-        output.status
-    );
-    false
-}
-
-/// The only network of the namespace: while it is down every packet is lost.
-fn set_loopback(state: &str) {
-    let mut command = Command::new("ip");
-    let done = command.args(["link", "set", "lo", state]).status();
-    assert!(done.expect("ip can be started").success());
-}
-
 /// Kills the server's end of the client's connection, as an operator does; how many the kernel has killed.
 fn kill_from_outside(server: SocketAddr, client: &StdStream) -> usize {
     let client = client.local_addr().expect("it is connected");
@@ -122,7 +79,7 @@ fn kill_from_outside(server: SocketAddr, client: &StdStream) -> usize {
 #[test]
 fn connections_that_ss_kills_wake_their_handlers() {
     const TEST: &str = "connections_that_ss_kills_wake_their_handlers";
-    if !in_own_network(TEST) {
+    if !tools::need("ss") || !in_own_network(TEST) {
         return;
     }
     matrix(LIMIT, "killed connections", |case| {

@@ -5,6 +5,7 @@
 pub(crate) mod child;
 pub(crate) mod endings;
 pub(crate) mod example;
+pub(crate) mod network;
 pub(crate) mod parties;
 pub(crate) mod process;
 pub(crate) mod serving;
