@@ -81,8 +81,8 @@ pub(crate) trait Client: From<Socket> + AsFd + Send + 'static {
         while stuck < 20 {
             match self.io().write(&[7; 10_000]) {
                 Ok(n) => (sent, stuck) = (sent + n, 0),
-                Err(error) => {
-                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                // Or it has ended: that is for its reader to tell.
+                Err(_) => {
                     stuck += 1;
                     std::thread::sleep(Duration::from_millis(1));
                 }
