@@ -250,6 +250,7 @@ fn a_close_that_lingers_does_not_wait_for_a_program() {
         let (mut ours, mut peer) = pair();
         ours.write_all(b"an order").unwrap();
         ours.set_linger(Some(10 * LIMIT)).unwrap();
+        assert_eq!(ours.linger().unwrap(), Some(10 * LIMIT));
         drop(ours);
         // Nobody had read it.
         let mut order = String::new();
