@@ -142,11 +142,6 @@ impl TcpListener {
     ///
     /// Connections that died in the backlog are passed over. The new stream is in blocking mode and close-on-exec.
     ///
-    /// # Cancellation
-    ///
-    /// A blocking call: it unwinds if the coroutine is cancelled, or a `timeout` around it elapses. No connection is
-    /// lost by that: one that has arrived stays in the backlog.
-    ///
     /// # Errors
     ///
     /// Those of accept(2), at once and with the connection still in the backlog: raw errors `EMFILE` and `ENFILE` if
