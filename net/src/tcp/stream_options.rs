@@ -164,51 +164,6 @@ macro_rules! stream_options {
             pub fn quickack(&self) -> io::Result<bool> {
                 self.socket.handle().tcp_quickack()
             }
-
-            /// Sets `IP_TTL`: how many hops a packet of this socket may take.
-            ///
-            /// # Errors
-            ///
-            /// `InvalidInput` if it is not within 1 to 255.
-            ///
-            /// # Examples
-            ///
-            /// ```
-            /// # mod withy { pub use withy_net as net; }
-            /// use withy::net::*;
-            ///
-            /// # fn main() -> std::io::Result<()> {
-            #[doc = $make]
-            /// socket.set_ttl(100)?;
-            /// assert_eq!(socket.ttl()?, 100);
-            /// # Ok(())
-            /// # }
-            /// ```
-            pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-                self.socket.handle().set_ttl_v4(ttl)
-            }
-
-            /// The value of `IP_TTL`, see [`set_ttl`](Self::set_ttl).
-            ///
-            /// # Errors
-            ///
-            /// Those of getsockopt(2).
-            ///
-            /// # Examples
-            ///
-            /// ```
-            /// # mod withy { pub use withy_net as net; }
-            /// use withy::net::*;
-            ///
-            /// # fn main() -> std::io::Result<()> {
-            #[doc = $make]
-            /// assert!(socket.ttl()? > 0);
-            /// # Ok(())
-            /// # }
-            /// ```
-            pub fn ttl(&self) -> io::Result<u32> {
-                self.socket.handle().ttl_v4()
-            }
         }
     };
 }
