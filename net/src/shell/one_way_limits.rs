@@ -9,7 +9,8 @@ macro_rules! read_limits {
         /// Limits the time each read waits; `None` means without limit.
         ///
         /// A call that finds nothing within the limit fails with `WouldBlock`, as those of std's sockets do on Linux. The limit
-        /// holds for all clones, and from now on: a call that is blocked meanwhile obeys the new one.
+        /// holds for all who share this, through every clone, and from now on: a call that is blocked meanwhile obeys the
+        /// new one.
         ///
         /// # Errors
         ///
@@ -155,7 +156,8 @@ macro_rules! write_limits {
         /// Limits the time each write waits for room; `None` means without limit.
         ///
         /// A call that finds no room within the limit fails with `WouldBlock`, as those of std's sockets do on Linux. The limit
-        /// holds for all clones, and from now on: a call that is blocked meanwhile obeys the new one.
+        /// holds for all who share this, through every clone, and from now on: a call that is blocked meanwhile obeys the
+        /// new one.
         ///
         /// # Errors
         ///
