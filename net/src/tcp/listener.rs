@@ -11,7 +11,7 @@ use crate::interop;
 use crate::listen::BACKLOG;
 use crate::options::internet;
 use crate::resolve::each_addr;
-use crate::shell::handle;
+use crate::shell::{accept_limits, buffer_sizes, handle};
 use crate::socket::Socket;
 
 /// A TCP server socket: [`std::net::TcpListener`] whose `accept` parks the coroutine where std's blocks the thread.
@@ -51,7 +51,11 @@ pub struct TcpListener {
 
 interop::convert_descriptors!(TcpListener, std::net::TcpListener);
 
+accept_limits!(TcpListener, new: "let listener = TcpListener::bind(\"127.0.0.1:0\")?;");
+
 handle!(listener TcpListener, new: "let socket = TcpListener::bind(\"127.0.0.1:0\")?;");
+
+buffer_sizes!(TcpListener, new: "let socket = TcpListener::bind(\"127.0.0.1:0\")?;");
 
 impl TcpListener {
     /// A listener bound to `addr`; port 0 lets the system choose one.

@@ -7,7 +7,6 @@ use super::keepalive::Keepalive;
 use super::listener::TcpListener;
 use super::socket::TcpSocket;
 use super::stream::TcpStream;
-use crate::shell::buffer_sizes;
 
 /// Implements them for `$type`. `$make` is the line of the examples that makes one, called `socket`.
 macro_rules! shared_options {
@@ -167,8 +166,6 @@ macro_rules! shared_options {
                 self.socket.handle().ttl_v4()
             }
         }
-
-        buffer_sizes!($type, new: $make);
     };
 }
 

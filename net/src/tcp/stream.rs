@@ -9,7 +9,7 @@ use super::race::connect_any;
 use crate::interop;
 use crate::options::zero_timeout;
 use crate::resolve::addresses;
-use crate::shell::handle;
+use crate::shell;
 use crate::socket::{Socket, stream_io};
 
 /// A TCP connection: [`std::net::TcpStream`] whose calls park the coroutine where std's block the thread.
@@ -54,9 +54,10 @@ pub struct TcpStream {
 
 interop::convert_descriptors!(TcpStream, std::net::TcpStream);
 
-handle!(
+shell::socket!(
     TcpStream,
-    new: "let listener = withy::net::TcpListener::bind(\"127.0.0.1:0\")?;\nlet socket = TcpStream::connect(listener.local_addr()?)?;"
+    new: "let listener = withy::net::TcpListener::bind(\"127.0.0.1:0\")?;\nlet socket = TcpStream::connect(listener.local_addr()?)?;",
+    read: "socket.peek(&mut [0; 8])"
 );
 
 impl TcpStream {
