@@ -128,7 +128,7 @@ each_place! {
     #[test]
     fn every_passing_error_of_accept_is_got_over<P>(test) {
         const TIMES: usize = 4;
-        if !fault::in_child(test) {
+        if !alone(test, &[]) {
             return;
         }
         fault::trap_accept();
@@ -170,7 +170,7 @@ each_place! {
 /// Law 8. An answer that every call gets, and that takes nothing from the backlog, does not make it spin, either.
 #[test]
 fn an_error_that_never_passes_does_not_spin() {
-    if !fault::in_child("an_error_that_never_passes_does_not_spin") {
+    if !alone("an_error_that_never_passes_does_not_spin", &[]) {
         return;
     }
     fault::trap_accept();
@@ -227,7 +227,7 @@ fn an_episode_is_logged_once() {
         }
         fn flush(&self) {}
     }
-    if !fault::in_child("an_episode_is_logged_once") {
+    if !alone("an_episode_is_logged_once", &[]) {
         return;
     }
     fault::trap_accept();
