@@ -3,7 +3,7 @@
 mod rig;
 mod support;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use rig::child::{self, alone};
 use rig::places::{Client, Place, each_place};
 use rig::process::{THREAD_STACK, leave_descriptors, set_limit, threads_may_start};
 use rig::serving::{Serving, ask, echo, read_to_end};
-use rig::tools;
+use rig::{tools, until};
 use support::{Callers, Case, LIMIT, fault, matrix, within};
 use withy::net::Server;
 
@@ -344,7 +344,13 @@ each_place! {
                 served.iter().for_each(ask);
                 drop(served.pop());
                 serving.until(|now| now.active == served.len() as u64);
-                ask(&serving.connect());
+                // Its coroutine ends a little after it has been counted.
+                let is_served = |client: P::Client| {
+                    let mut client = client.io();
+                    let answer = client.write_all(b"x").map(|()| client.read(&mut [0]));
+                    matches!(answer, Ok(Ok(1)))
+                };
+                until(|| is_served(serving.connect()));
                 drop(served);
                 serving.until(|now| now.active == 0);
                 serving.close();
