@@ -2,6 +2,8 @@
 //! several threads share what any of them may find ready.
 #![allow(dead_code, reason = "the example uses the rest")]
 
+#[path = "../examples/models/parts/atomic.rs"]
+mod atomic;
 #[path = "../examples/models/parts/claim.rs"]
 mod claim;
 #[path = "../examples/models/parts/ring.rs"]

@@ -9,8 +9,10 @@
 //! | `processes.rs` | forking, and waiting for what was forked | models with processes |
 //! | `claim.rs`, `handle_set.rs` | one thread at a time for each connection; one epoll instance for several threads | half-sync/half-reactor, leader/followers |
 //! | `io_thread.rs`, `ring.rs` | one thread for all I/O; a ring between two threads | actors, ring buffer, simulated proactor |
+//! | `atomic.rs` | the atomics of `claim.rs` and `ring.rs`, which loom has in its models | |
 //! | `completion.rs`, `buf_ring.rs` | a connection whose I/O the kernel does, and the kernel's buffers | proactor |
 
+pub(crate) mod atomic;
 pub(crate) mod buf_ring;
 pub(crate) mod callbacks;
 pub(crate) mod claim;
