@@ -91,11 +91,12 @@ fn run(server: &Server) -> io::Result<()> {
         let result = reactor.listen(listener).and_then(|()| {
             while !reactor.is_idle() {
                 io_sleeper.lie_down();
-                if !answers_out.is_empty() {
-                    // It looks at the sockets all the same, but does not wait.
-                    wake();
+                // Then it looks at the sockets all the same, but does not wait.
+                if !answers_out.is_empty() || reactor.serves.can_go_on() {
+                    reactor.look(|_| {})?;
+                } else {
+                    reactor.turn(|_| {})?;
                 }
-                reactor.turn(|_| {})?;
                 io_sleeper.get_up();
                 take_answers(&mut reactor, &mut answers_out)?;
             }
@@ -146,6 +147,14 @@ fn take_answers(
     }
     reactor.serves.logic.rouse();
     Ok(())
+}
+
+impl IoThread<Rings<'_>> {
+    /// Whether there is room again for what there was none for. Not every slot that is read brings an answer.
+    fn can_go_on(&mut self) -> bool {
+        let waits = self.is_starved() || !self.logic.unsaid.is_empty();
+        waits && !self.logic.arrivals.is_full()
+    }
 }
 
 /// The I/O thread's end.

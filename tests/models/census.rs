@@ -33,9 +33,7 @@ pub(crate) struct Census {
 
 pub(crate) fn take(group: libc::pid_t) -> Census {
     let members = members(group);
-    let threads = members
-        .iter()
-        .map(|id| numbers_in(format!("/proc/{id}/task")).len());
+    let threads = members.iter().map(|&id| self::threads(id).len());
     Census {
         processes: members.len(),
         threads: threads.sum(),
@@ -53,6 +51,28 @@ pub(crate) fn memory_bytes(group: libc::pid_t) -> u64 {
         line.trim().strip_suffix(" kB")?.parse().ok()
     };
     members(group).iter().filter_map(of).sum::<u64>() * 1024
+}
+
+/// Time on processors that the processes of a group have taken so far, in clock ticks (100 a second).
+pub(crate) fn cpu_ticks(group: libc::pid_t) -> u64 {
+    let of = |id: &libc::pid_t| -> Option<u64> {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // After the name come state (field 3) and others; user and system time are fields 14 and 15.
+        let mut rest = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+        let user: u64 = rest.next()?.parse().ok()?;
+        let system: u64 = rest.next()?.parse().ok()?;
+        Some(user + system)
+    };
+    members(group).iter().filter_map(of).sum()
+}
+
+pub(crate) fn threads(id: libc::pid_t) -> Vec<libc::pid_t> {
+    numbers_in(format!("/proc/{id}/task"))
+}
+
+/// The numbers of a process's open descriptors.
+pub(crate) fn descriptors(id: libc::pid_t) -> Vec<i32> {
+    numbers_in(format!("/proc/{id}/fd"))
 }
 
 /// What each socket is watched for that an epoll instance of the process watches.

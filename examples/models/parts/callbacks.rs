@@ -2,13 +2,14 @@
 //! without waiting, and says what it waits for next. So it does not matter whether the poller tells of changes (epoll,
 //! edge-triggered) or of states (select, poll).
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::parts::event_loop::{Interest, Poller, READS, Serves, Waked};
+use crate::parts::event_loop::{Interest, Poller, READS, Ready, Serves, Waked};
+use crate::parts::input::{Input, has_failed};
 use crate::protocol::machine::{Machine, Next, Outbox, Side};
 use crate::protocol::{BUFFER_BYTES, Service};
 
@@ -34,10 +35,10 @@ impl Serves for Callbacks {
         poller: &mut impl Poller,
         waked: Waked,
     ) -> io::Result<bool> {
-        if waked.is_broken {
-            return Ok(false);
+        match waked.told {
+            Some(told) if !connection.note(told) => Ok(false),
+            _ => connection.go_on(poller, waked.token()),
         }
-        connection.go_on(poller, waked.token)
     }
 
     fn leave(&mut self, connection: Connection, poller: &mut impl Poller) -> io::Result<()> {
@@ -55,9 +56,10 @@ pub(crate) struct Connection {
     is_closing: bool,
 }
 
-/// A socket, and what is waited for on it.
+/// A socket, what is known of it, and what is waited for on it.
 pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
+    input: Input,
     interest: Interest,
 }
 
@@ -75,6 +77,15 @@ impl Connection {
             out: Outbox::default(),
             is_closing: false,
         }
+    }
+
+    /// Notes what a poller says of one of its sockets. False: that one has failed.
+    pub(crate) fn note(&mut self, told: Ready) -> bool {
+        let peer = match told.side() {
+            Side::Client => Some(&mut self.client),
+            Side::Downstream => self.downstream.as_mut(),
+        };
+        peer.is_none_or(|peer| peer.note(told))
     }
 
     /// Does what can be done without waiting. False: it has come to its end.
@@ -114,8 +125,8 @@ impl Connection {
         }
         let mut buf = [0; BUFFER_BYTES];
         let peer = match side {
-            Side::Client => Some(&self.client),
-            Side::Downstream => self.downstream.as_ref(),
+            Side::Client => Some(&mut self.client),
+            Side::Downstream => self.downstream.as_mut(),
         };
         let Some(length) = peer.map_or(Ok(None), |peer| peer.receive(&mut buf))? else {
             return Ok(false);
@@ -174,6 +185,7 @@ impl Peer {
     pub(crate) fn client(stream: TcpStream) -> Peer {
         Peer {
             stream,
+            input: Input::default(),
             interest: READS,
         }
     }
@@ -191,21 +203,36 @@ impl Peer {
             writes: true,
         };
         poller.add(stream.as_raw_fd(), token, interest)?;
-        Ok(Peer { stream, interest })
+        Ok(Peer {
+            stream,
+            input: Input::default(),
+            interest,
+        })
+    }
+
+    /// Notes what a poller says of it. False: it has failed.
+    pub(crate) fn note(&mut self, told: Ready) -> bool {
+        self.input.note(told);
+        !has_failed(&self.stream, told)
     }
 
     /// What is there, and fits; `None`: nothing yet.
-    pub(crate) fn receive(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        ready((&self.stream).read(buf))
+    pub(crate) fn receive(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        self.input.read(&self.stream, buf)
     }
 
-    pub(crate) fn tell(
+    fn tell<P: Poller>(
         &mut self,
-        poller: &mut impl Poller,
+        poller: &mut P,
         token: usize,
         interest: Interest,
         again: bool,
     ) -> io::Result<()> {
+        let interest = match P::TELLS_OF_CHANGES {
+            // What was asked for once stays: to be told in vain costs less than to take it back, and ask again.
+            true => interest.and(self.interest),
+            false => interest,
+        };
         if again || interest != self.interest {
             poller.change(self.stream.as_raw_fd(), token, interest)?;
             self.interest = interest;

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 
 use crate::parts::callbacks::{Peer, UNSENT_BYTES_MAX, send};
-use crate::parts::event_loop::{Interest, Poller, Serves, Waked};
+use crate::parts::event_loop::{Interest, Poller, Ready, Serves, Waked};
 use crate::protocol::Service;
 use crate::protocol::machine::{Next, Outbox, Side};
 
@@ -59,6 +59,11 @@ impl<L: Logic> IoThread<L> {
             },
             starved: Vec::new(),
         }
+    }
+
+    /// Whether there was no room for somebody.
+    pub(crate) fn is_starved(&self) -> bool {
+        !self.starved.is_empty()
     }
 
     /// Places of connections for which there was no room. They are to be resumed.
@@ -124,9 +129,9 @@ impl<L: Logic> Serves for IoThread<L> {
         poller: &mut impl Poller,
         waked: Waked,
     ) -> io::Result<bool> {
-        connection.is_gone |= waked.is_broken;
+        connection.is_gone |= waked.told.is_some_and(|told| !connection.note(told));
         if !connection.is_gone {
-            let goes_on = self.advance(connection, poller, waked.token);
+            let goes_on = self.advance(connection, poller, waked.token());
             connection.is_gone = !goes_on.unwrap_or(false);
         }
         Ok(!connection.is_gone || connection.is_pending())
@@ -197,6 +202,15 @@ impl<L: Logic> IoThread<L> {
 }
 
 impl<H> Connection<H> {
+    /// False: the socket has failed.
+    fn note(&mut self, told: Ready) -> bool {
+        let link = match told.side() {
+            Side::Client => Some(&mut self.client),
+            Side::Downstream => self.downstream.as_mut(),
+        };
+        link.is_none_or(|link| link.peer.note(told))
+    }
+
     /// To be told before it is resumed.
     pub(crate) fn answered(&mut self, answer: &Answer) {
         match (answer.side, &mut self.downstream) {

@@ -3,6 +3,7 @@
 //! | file | what it is | for |
 //! | --- | --- | --- |
 //! | `event_loop.rs`, `pollers.rs` | a reactor, and the system calls by which it waits | all reactors |
+//! | `input.rs` | what is known of what there is to be read | all reactors |
 //! | `callbacks.rs` | a connection that is called back | reactors that do everything themselves |
 //! | `dispatch.rs`, `returns.rs` | a reactor that hands out requests, and how answers come back to it | reactors with threads behind them |
 //! | `pool.rs`, `turnstile.rs` | threads that share a queue; at most so many at once | models with threads |
@@ -20,6 +21,7 @@ pub(crate) mod completion;
 pub(crate) mod dispatch;
 pub(crate) mod event_loop;
 pub(crate) mod handle_set;
+pub(crate) mod input;
 pub(crate) mod io_thread;
 pub(crate) mod pollers;
 pub(crate) mod pool;
