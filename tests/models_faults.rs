@@ -192,7 +192,9 @@ fn who_finds_the_ring_full_is_served_when_there_is_room() {
         let downstream = Downstream::start();
         let server = Server::start(&row("ring-buffer"), Service::Echo, &downstream);
         let server = server.expect("nothing special");
-        let threads = census::threads(server.id());
+        let threads = soon("both threads", || {
+            Some(census::threads(server.id())).filter(|threads| threads.len() == 2)
+        });
         threads
             .iter()
             .for_each(|&thread| keep_to_one_processor(thread));

@@ -181,6 +181,7 @@ enum Left {
 impl Connection {
     fn go_on(&mut self, stream: &TcpStream) -> io::Result<Left> {
         let mut requests = 0;
+        let mut buf = [0; BUFFER_BYTES];
         loop {
             send(stream, &mut self.out)?;
             if self.is_closing || !self.out.is_empty() {
@@ -200,7 +201,6 @@ impl Connection {
                 requests += 1;
                 continue;
             }
-            let mut buf = [0; BUFFER_BYTES];
             match self.input.read(stream, &mut buf)? {
                 None => return Ok(Left::Nothing),
                 Some(0) => return Ok(Left::End),

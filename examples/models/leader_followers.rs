@@ -26,7 +26,7 @@ use crate::parts::claim::Claim;
 use crate::parts::event_loop::{Poller, READS, Ready};
 use crate::parts::handle_set::HandleSet;
 use crate::parts::input::Told;
-use crate::protocol::Service;
+use crate::protocol::{BUFFER_BYTES, Service};
 use crate::server::{ACCEPT_PAUSE, Server, Verdict, take, verdict};
 
 /// The main thread is one of the workers.
@@ -112,6 +112,7 @@ impl Team {
 
     fn take_turns(&self) -> io::Result<()> {
         let mut ready = Vec::new();
+        let mut buf = vec![0; BUFFER_BYTES];
         loop {
             // In here it is a follower, then the leader. When it returns it is neither, and another leads.
             (&self.handles).wait(&mut ready, None)?;
@@ -119,7 +120,7 @@ impl Team {
                 match one.token {
                     END => return Ok(()),
                     LISTENER | PAUSE => self.accept()?,
-                    _ => self.serve(one)?,
+                    _ => self.serve(one, &mut buf)?,
                 }
             }
         }
@@ -183,7 +184,7 @@ impl Team {
         }
     }
 
-    fn serve(&self, told: Ready) -> io::Result<()> {
+    fn serve(&self, told: Ready, buf: &mut [u8]) -> io::Result<()> {
         let place = told.token / 2;
         let seat = self.connections().slab.get(place).cloned();
         // It may have ended by its other socket; or another may have its place: that one only looks in vain.
@@ -198,7 +199,7 @@ impl Team {
         loop {
             let mut guard = seat.connection();
             if let Some(connection) = &mut *guard
-                && !seat.go_on(connection, &mut handles, place * 2)
+                && !seat.go_on(connection, &mut handles, place * 2, buf)
                 && let Some(connection) = guard.take()
             {
                 connection.leave(&mut handles)?;
@@ -233,11 +234,17 @@ impl Team {
 
 impl Seat {
     /// False: it has come to its end.
-    fn go_on(&self, connection: &mut Connection, handles: &mut &HandleSet, token: usize) -> bool {
+    fn go_on(
+        &self,
+        connection: &mut Connection,
+        handles: &mut &HandleSet,
+        token: usize,
+        buf: &mut [u8],
+    ) -> bool {
         let [client, downstream] = &self.told;
         connection.note(client.take(token))
             && connection.note(downstream.take(token + 1))
-            && connection.go_on(handles, token).unwrap_or(false)
+            && connection.go_on(handles, token, buf).unwrap_or(false)
     }
 
     fn connection(&self) -> MutexGuard<'_, Option<Connection>> {

@@ -20,13 +20,26 @@ const READS_IN_A_ROW_MAX: usize = 16;
 pub(crate) const UNSENT_BYTES_MAX: usize = 4 * BUFFER_BYTES;
 
 /// Serves connections by callbacks, in the thread of the reactor.
-pub(crate) struct Callbacks(pub(crate) Service);
+pub(crate) struct Callbacks {
+    service: Service,
+    /// What is read comes here first: nothing of it is kept for a connection.
+    buf: Box<[u8]>,
+}
+
+impl Callbacks {
+    pub(crate) fn new(service: Service) -> Callbacks {
+        Callbacks {
+            service,
+            buf: vec![0; BUFFER_BYTES].into(),
+        }
+    }
+}
 
 impl Serves for Callbacks {
     type Connection = Connection;
 
     fn begin(&mut self, client: TcpStream, _: usize) -> Connection {
-        Connection::new(client, self.0)
+        Connection::new(client, self.service)
     }
 
     fn go_on(
@@ -37,7 +50,7 @@ impl Serves for Callbacks {
     ) -> io::Result<bool> {
         match waked.told {
             Some(told) if !connection.note(told) => Ok(false),
-            _ => connection.go_on(poller, waked.token()),
+            _ => connection.go_on(poller, waked.token(), &mut self.buf),
         }
     }
 
@@ -88,16 +101,21 @@ impl Connection {
         peer.is_none_or(|peer| peer.note(told))
     }
 
-    /// Does what can be done without waiting. False: it has come to its end.
-    pub(crate) fn go_on(&mut self, poller: &mut impl Poller, token: usize) -> io::Result<bool> {
+    /// Does what can be done without waiting; `buf` is for what is read. False: it has come to its end.
+    pub(crate) fn go_on(
+        &mut self,
+        poller: &mut impl Poller,
+        token: usize,
+        buf: &mut [u8],
+    ) -> io::Result<bool> {
         let mut is_busy = true;
         for _ in 0..READS_IN_A_ROW_MAX {
             self.flush()?;
             if self.is_closing && self.out.client.is_empty() {
                 return Ok(false);
             }
-            is_busy = self.read(Side::Client, poller, token)?
-                | self.read(Side::Downstream, poller, token)?;
+            is_busy = self.read(Side::Client, poller, token, buf)?
+                | self.read(Side::Downstream, poller, token, buf)?;
             if !is_busy {
                 break;
             }
@@ -119,16 +137,21 @@ impl Connection {
     }
 
     /// Reads once, if that is wanted. Whether there was something.
-    fn read(&mut self, side: Side, poller: &mut impl Poller, token: usize) -> io::Result<bool> {
+    fn read(
+        &mut self,
+        side: Side,
+        poller: &mut impl Poller,
+        token: usize,
+        buf: &mut [u8],
+    ) -> io::Result<bool> {
         if !self.wants(side) {
             return Ok(false);
         }
-        let mut buf = [0; BUFFER_BYTES];
         let peer = match side {
             Side::Client => Some(&mut self.client),
             Side::Downstream => self.downstream.as_mut(),
         };
-        let Some(length) = peer.map_or(Ok(None), |peer| peer.receive(&mut buf))? else {
+        let Some(length) = peer.map_or(Ok(None), |peer| peer.receive(buf))? else {
             return Ok(false);
         };
         match self.machine.received(side, &buf[..length], &mut self.out)? {

@@ -113,6 +113,7 @@ impl<D: Dispatch> Dispatcher<D> {
             service,
             dispatch,
             returns: Arc::clone(&returns),
+            buf: vec![0; BUFFER_BYTES].into(),
         };
         Ok(Dispatcher {
             reactor: Reactor::with(epoll, requests),
@@ -158,6 +159,7 @@ pub(crate) struct Requests<D> {
     service: Service,
     dispatch: D,
     returns: Arc<Returns<Done>>,
+    buf: Box<[u8]>,
 }
 
 pub(crate) struct Connection<L> {
@@ -232,7 +234,7 @@ impl<D: Dispatch> Requests<D> {
                 self.hand_out(connection, place, request);
             } else if connection.has_ended {
                 connection.is_closing = true;
-            } else if !connection.read()? {
+            } else if !connection.read(&mut self.buf)? {
                 return Ok(true);
             }
         }
@@ -261,9 +263,8 @@ impl<L> Connection<L> {
     }
 
     /// False: there is nothing yet.
-    fn read(&mut self) -> io::Result<bool> {
-        let mut buf = [0; BUFFER_BYTES];
-        let Some(length) = self.input.read(&self.client, &mut buf)? else {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        let Some(length) = self.input.read(&self.client, buf)? else {
             return Ok(false);
         };
         self.received.extend_from_slice(&buf[..length]);

@@ -132,7 +132,7 @@ pub(crate) struct Reactor<P, S: Serves = Callbacks> {
 impl<P: Poller> Reactor<P> {
     /// One that serves by callbacks.
     pub(crate) fn new(poller: P, service: Service) -> Reactor<P> {
-        Reactor::with(poller, Callbacks(service))
+        Reactor::with(poller, Callbacks::new(service))
     }
 }
 
