@@ -207,9 +207,11 @@ impl Rings<'_> {
         }
     }
 
-    /// After things were said, or answers taken.
-    fn rouse(&self) {
-        self.sleeper.rouse(|| self.business.unpark());
+    /// After things were said, or answers taken: it may have waited for room for them, but only if there is something left to answer.
+    fn rouse(&mut self) {
+        if !self.arrivals.is_drained() {
+            self.sleeper.rouse(|| self.business.unpark());
+        }
     }
 
     /// Lets the business thread come to its end. Nobody needs answers any more; it needs room for them.

@@ -109,6 +109,13 @@ impl<T> Producer<'_, T> {
     pub(crate) fn is_full(&mut self) -> bool {
         self.claim().is_none()
     }
+
+    /// Whether all that was published was consumed: the consumer waits for nothing but more.
+    pub(crate) fn is_drained(&mut self) -> bool {
+        // Acquire: as in `claim`, which may take this for its own look.
+        self.consumed = self.ring.consumed.0.load(Ordering::Acquire);
+        self.consumed == self.next
+    }
 }
 
 pub(crate) struct Consumer<'a, T> {
