@@ -24,11 +24,6 @@ fn row(name: &str) -> Row {
     row.expect("a row with that name")
 }
 
-fn signal(server: &Server, signal: libc::c_int) {
-    // SAFETY: takes numbers; the child was not waited for, so its group is its own.
-    assert_eq!(unsafe { libc::kill(-server.id(), signal) }, 0);
-}
-
 /// The number of the listener's descriptor is free then, and the next socket has it.
 #[test]
 fn a_second_sigterm_harms_nobody_who_is_being_served() {
@@ -94,16 +89,18 @@ fn late_word_of_a_connection_that_has_ended_harms_nobody_who_has_its_place() {
                 let mut old = Client::connect(server.addr(), round);
                 old.begin(Service::Session);
                 let (backend, _) = downstream.accept().expect("somebody has logged in");
-                signal(&server, libc::SIGSTOP);
-                old.reset();
-                let mut new = Client::connect(server.addr(), 100 + round);
-                let login = new.login();
-                new.send(&login);
-                SockRef::from(&backend)
-                    .set_linger(Some(Duration::ZERO))
-                    .expect("linger can be set");
-                drop(backend);
-                signal(&server, libc::SIGCONT);
+                let mut new = None;
+                server.stand_still(|| {
+                    old.reset();
+                    let new = new.insert(Client::connect(server.addr(), 100 + round));
+                    let login = new.login();
+                    new.send(&login);
+                    SockRef::from(&backend)
+                        .set_linger(Some(Duration::ZERO))
+                        .expect("linger can be set");
+                    drop(backend);
+                });
+                let mut new = new.expect("it was made");
                 let welcome = new.welcome();
                 new.expect(&welcome);
                 let (_backend, _) = downstream.accept().expect("somebody has logged in");
@@ -195,9 +192,7 @@ fn who_finds_the_ring_full_is_served_when_there_is_room() {
         let threads = soon("both threads", || {
             Some(census::threads(server.id())).filter(|threads| threads.len() == 2)
         });
-        threads
-            .iter()
-            .for_each(|&thread| keep_to_one_processor(thread));
+        server.share_one_core();
         let business = threads.iter().find(|&&thread| thread != server.id());
         go_first(*business.expect("a second thread"));
         let mut clients: Vec<_> = (0..400)
@@ -207,28 +202,14 @@ fn who_finds_the_ring_full_is_served_when_there_is_room() {
         last.exchange(Service::Echo);
         // Both sleep.
         thread::sleep(Duration::from_millis(50));
-        signal(&server, libc::SIGSTOP);
-        clients.into_iter().for_each(Client::reset);
-        last.send(b"x");
-        signal(&server, libc::SIGCONT);
+        server.stand_still(|| {
+            clients.into_iter().for_each(Client::reset);
+            last.send(b"x");
+        });
         last.expect(b"x");
         last.finish(Service::Echo);
         server.stop();
     });
-}
-
-fn keep_to_one_processor(thread: libc::pid_t) {
-    // SAFETY: a set of bits, none of which is set.
-    let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    let size = size_of::<libc::cpu_set_t>();
-    // SAFETY: reads and writes sets of ours of that size.
-    unsafe {
-        assert_eq!(libc::sched_getaffinity(thread, size, &raw mut allowed), 0);
-        let first = (0..size * 8).find(|&one| libc::CPU_ISSET(one, &allowed));
-        let mut one = std::mem::zeroed();
-        libc::CPU_SET(first.expect("it runs somewhere"), &mut one);
-        assert_eq!(libc::sched_setaffinity(thread, size, &raw const one), 0);
-    }
 }
 
 /// It takes the processor from others as soon as it is woken.
@@ -352,12 +333,12 @@ fn urgent_data_keeps_nothing_back() {
             let mut client = Client::connect(server.addr(), 0);
             client.send(b"in");
             client.expect(b"in");
-            signal(server, libc::SIGSTOP);
-            client.send(b"before");
-            let urgent = SockRef::from(&client.stream).send_out_of_band(b"!");
-            assert_eq!(urgent.expect("there is room"), 1);
-            client.send(b"after");
-            signal(server, libc::SIGCONT);
+            server.stand_still(|| {
+                client.send(b"before");
+                let urgent = SockRef::from(&client.stream).send_out_of_band(b"!");
+                assert_eq!(urgent.expect("there is room"), 1);
+                client.send(b"after");
+            });
             client.expect(b"beforeafter");
             client.finish(server.service);
         });

@@ -15,7 +15,7 @@ use mio::{Token, Waker};
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::parts::event_loop::{RESERVED, Reactor};
-use crate::parts::io_thread::{Answer, IoThread, Logic};
+use crate::parts::io_thread::{Answer, Connection, IoThread, Logic};
 use crate::parts::pollers::Epoll;
 use crate::parts::ring::{Consumer, Producer, Ring, Sleeper};
 use crate::protocol::machine::{Machine, Outbox, Side};
@@ -92,7 +92,7 @@ fn run(server: &Server) -> io::Result<()> {
             while !reactor.is_idle() {
                 io_sleeper.lie_down();
                 // Then it looks at the sockets all the same, but does not wait.
-                if !answers_out.is_empty() || reactor.serves.can_go_on() {
+                if !answers_out.is_empty() || reactor.serves.has_room_at_last() {
                     reactor.look(|_| {})?;
                 } else {
                     reactor.turn(|_| {})?;
@@ -143,18 +143,10 @@ fn take_answers(
     }
     reactor.serves.logic.say_what_is_unsaid();
     for place in reactor.serves.take_starved() {
-        reactor.resume(place, |_| {})?;
+        reactor.resume(place, Connection::fed)?;
     }
     reactor.serves.logic.rouse();
     Ok(())
-}
-
-impl IoThread<Rings<'_>> {
-    /// Whether there is room again for what there was none for. Not every slot that is read brings an answer.
-    fn can_go_on(&mut self) -> bool {
-        let waits = self.is_starved() || !self.logic.unsaid.is_empty();
-        waits && !self.logic.arrivals.is_full()
-    }
 }
 
 /// The I/O thread's end.
@@ -186,6 +178,15 @@ impl Logic for Rings<'_> {
     fn end(&mut self, (): (), place: usize) {
         self.unsaid.push_back(place);
         self.say_what_is_unsaid();
+    }
+}
+
+impl IoThread<Rings<'_>> {
+    /// There is something that had no room when it came, and now there is room: the business thread may have made it, and said so,
+    /// just before this thread lay down.
+    fn has_room_at_last(&mut self) -> bool {
+        let waits = self.has_starved() || !self.logic.unsaid.is_empty();
+        waits && !self.logic.arrivals.is_full()
     }
 }
 

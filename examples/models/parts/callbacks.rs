@@ -239,6 +239,11 @@ impl Peer {
         !has_failed(&self.stream, told)
     }
 
+    /// Whether there may be something to be read.
+    pub(crate) fn has_input(&self) -> bool {
+        self.input.is_ready()
+    }
+
     /// What is there, and fits; `None`: nothing yet.
     pub(crate) fn receive(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         self.input.read(&self.stream, buf)

@@ -23,6 +23,10 @@ impl Input {
         self.is_ending |= told.is_ending;
     }
 
+    pub(crate) fn is_ready(self) -> bool {
+        self.is_ready
+    }
+
     /// What is there, and fits; `None`: nothing, until the poller tells.
     pub(crate) fn read(
         &mut self,
