@@ -73,7 +73,7 @@ fn a_sigterm_before_the_server_listens_is_not_forgotten() {
     });
 }
 
-/// Three events of one batch: a connection ends, another gets its place, and then word comes that the former's second socket has
+/// Three events of one batch: a connection ends, another gets its place, and then word comes that the former's other socket has
 /// failed.
 #[test]
 fn late_word_of_a_connection_that_has_ended_harms_nobody_who_has_its_place() {
@@ -89,16 +89,26 @@ fn late_word_of_a_connection_that_has_ended_harms_nobody_who_has_its_place() {
                 let mut old = Client::connect(server.addr(), round);
                 old.begin(Service::Session);
                 let (backend, _) = downstream.accept().expect("somebody has logged in");
+                SockRef::from(&backend)
+                    .set_linger(Some(Duration::ZERO))
+                    .expect("linger can be set");
                 let mut new = None;
                 server.stand_still(|| {
-                    old.reset();
-                    let new = new.insert(Client::connect(server.addr(), 100 + round));
-                    let login = new.login();
-                    new.send(&login);
-                    SockRef::from(&backend)
-                        .set_linger(Some(Duration::ZERO))
-                        .expect("linger can be set");
-                    drop(backend);
+                    let mut arrive = || {
+                        let new = new.insert(Client::connect(server.addr(), 100 + round));
+                        let login = new.login();
+                        new.send(&login);
+                    };
+                    // The late word is of the downstream server's socket, or of the client's.
+                    if round % 2 == 0 {
+                        old.reset();
+                        arrive();
+                        drop(backend);
+                    } else {
+                        drop(backend);
+                        arrive();
+                        old.reset();
+                    }
                 });
                 let mut new = new.expect("it was made");
                 let welcome = new.welcome();
