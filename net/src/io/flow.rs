@@ -103,7 +103,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream as StdStream;
 
-    use super::{End, Flow, State};
+    use super::{End, Flow};
     use crate::{AsRegistration, TcpListener, TcpStream};
 
     fn pair() -> (TcpStream, StdStream) {
@@ -123,12 +123,11 @@ mod tests {
             .send_out_of_band(b"!")
             .unwrap();
         source.write_all(b"behind").unwrap();
-        drop(source);
-        for _ in 0..1_000 {
+        for _ in 0..10_000 {
             flow.advance().unwrap();
             flow.look_again();
         }
-        assert!(flow.state == State::Ended, "the end was not seen");
+        assert_eq!(flow.lane.moved(), 6);
         drop(to);
         let mut text = String::new();
         sink.read_to_string(&mut text).unwrap();
