@@ -34,8 +34,7 @@ impl Socket {
     /// The user's blocking mode, which all clones share and which the descriptor of a stream shows as `O_NONBLOCK`.
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         // A splice may need the descriptor's flag now (`io/lane.rs`, L6).
-        self.registration()
-            .set_mode(nonblocking, |_| self.handle().set_nonblocking(nonblocking))
+        self.registration().set_mode(nonblocking)
     }
 
     pub(crate) fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
