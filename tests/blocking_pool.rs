@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rig::process::{descriptors, mappings, set_limit, status, tasks, threads_named};
+use rig::process::{THREAD_STACK, descriptors, mappings, tasks, threads_may_start, threads_named};
 use rig::{Drops, child, each_runtime, steal, stress_rounds, until};
 use support::{LIMIT, matrix, within};
 use withy::{RuntimeBuilder, blocking, compute, spawn, spawn_blocking};
@@ -445,20 +445,6 @@ impl log::Log for CountingLogger {
     }
 
     fn flush(&self) {}
-}
-
-/// What the stack of a thread takes in the test below. Far more than allocators map and give back meanwhile: they
-/// claim 128 MiB for the first allocation of each thread, and keep half of it.
-const THREAD_STACK: u64 = 4 << 30;
-
-/// Makes room for further threads, or takes it.
-fn threads_may_start(may: bool) {
-    let room = if may {
-        libc::RLIM_INFINITY
-    } else {
-        status("VmSize") * 1024 + THREAD_STACK / 2
-    };
-    set_limit(libc::RLIMIT_AS, room);
 }
 
 /// Promise 47. No thread can be started, for want of address space: the work is done on the caller's worker while

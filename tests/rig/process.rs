@@ -100,6 +100,20 @@ pub(crate) fn set_limit(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
     }
 }
 
+/// What the stack of a thread takes where [`threads_may_start`] is used: set `RUST_MIN_STACK` to it. Far more than allocators
+/// map and give back meanwhile: they claim 128 MiB for the first allocation of each thread, and keep half of it.
+pub(crate) const THREAD_STACK: u64 = 4 << 30;
+
+/// Makes room for further threads, or takes it.
+pub(crate) fn threads_may_start(may: bool) {
+    let room = if may {
+        libc::RLIM_INFINITY
+    } else {
+        status("VmSize") * 1024 + THREAD_STACK / 2
+    };
+    set_limit(libc::RLIMIT_AS, room);
+}
+
 /// Leaves this process so many descriptors, and gives what the soft limit was. The limit is one of numbers, and what was
 /// inherited may have a high one: so it is set where just as many below it are free.
 pub(crate) fn leave_descriptors(room: usize) -> u64 {

@@ -1,16 +1,17 @@
 //! A `Server` that runs beside a test.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::net::SocketAddr;
 
 use withy::CancelToken;
 use withy::net::{Counters, Outcome, Server, Summary, TcpListener, TcpStream};
 
+use super::places::{Client, Place};
 use super::until;
 use crate::support::{Caller, Case};
 
-pub(crate) struct Serving {
-    pub(crate) address: SocketAddr,
+pub(crate) struct Serving<P: Place = TcpListener> {
+    pub(crate) address: P::Address,
     pub(crate) counters: Counters,
     /// Tells it to end.
     pub(crate) close: CancelToken,
@@ -26,8 +27,18 @@ impl Serving {
         configure: impl FnOnce(Server) -> Server,
         handler: impl Fn(TcpStream, SocketAddr) -> O + Send + Sync + 'static,
     ) -> Serving {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let address = listener.local_addr().expect("a listener has an address");
+        Serving::start_at(case, configure, handler)
+    }
+}
+
+impl<P: Place> Serving<P> {
+    /// The same for any place.
+    pub(crate) fn start_at<O: Outcome>(
+        case: &Case,
+        configure: impl FnOnce(Server) -> Server,
+        handler: impl Fn(P::Connection, P::Peer) -> O + Send + Sync + 'static,
+    ) -> Serving<P> {
+        let (listener, address) = P::open();
         let (close, cut) = (CancelToken::new(), CancelToken::new());
         let server = configure(Server::new().until(&close).cut_by(&cut));
         let counters = server.counters();
@@ -40,12 +51,12 @@ impl Serving {
         }
     }
 
-    pub(crate) fn connect(&self) -> StdStream {
-        StdStream::connect(self.address).expect("the server listens")
+    pub(crate) fn connect(&self) -> P::Client {
+        P::connect(P::client(), &self.address)
     }
 
     /// A client that has been answered once, so its handler runs.
-    pub(crate) fn connect_and_ask(&self) -> StdStream {
+    pub(crate) fn connect_and_ask(&self) -> P::Client {
         let client = self.connect();
         ask(&client);
         client
@@ -98,7 +109,8 @@ pub(crate) fn echo(mut stream: impl Read + Write) -> io::Result<()> {
 }
 
 /// One request of an echo server, answered.
-pub(crate) fn ask(mut client: &StdStream) {
+pub(crate) fn ask(client: &impl Client) {
+    let mut client = client.io();
     let mut answer = [0; 6];
     client.write_all(b"there?").expect("the server reads");
     client.read_exact(&mut answer).expect("the server answers");
@@ -118,9 +130,9 @@ pub(crate) fn is_listening(address: SocketAddr) -> bool {
 }
 
 /// Waits for the end of what the server sends; an end by reset is one, too.
-pub(crate) fn read_to_end(mut client: &StdStream) -> Vec<u8> {
+pub(crate) fn read_to_end(client: &impl Client) -> Vec<u8> {
     let mut rest = Vec::new();
-    match client.read_to_end(&mut rest) {
+    match client.io().read_to_end(&mut rest) {
         Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("{error}"),
         _ => rest,
     }

@@ -56,8 +56,13 @@ pub(crate) struct Case {
 impl Case {
     /// A case of its own, for tests that need one runtime only.
     pub(crate) fn new(workers: usize, full_stealing: bool, callers: Callers) -> Case {
+        Case::of(runtime(workers, full_stealing), callers)
+    }
+
+    /// A case of its own, with this runtime.
+    pub(crate) fn of(runtime: Runtime, callers: Callers) -> Case {
         Case {
-            runtime: runtime(workers, full_stealing),
+            runtime,
             callers,
             spawned: Cell::new(0),
         }
