@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rig::serving::{Serving, ask, assert_is_whole, echo, read_to_end};
 use rig::{each_runtime, until};
+use support::addresses::kept_listener;
 use support::{Callers, Case, LIMIT, fault, matrix, within};
 use withy::CancelToken;
 use withy::net::{Listener, Server, TcpListener, TcpStream};
@@ -205,8 +206,7 @@ fn a_listener_that_fails_for_good_ends_the_server() {
     matrix(LIMIT, "a socket that does not listen", |case| {
         let broken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let broken = TcpListener::from(OwnedFd::from(broken.unwrap()));
-        let healthy = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = healthy.local_addr().unwrap();
+        let (_owner, healthy, address) = kept_listener();
         // It lies in the backlog, and may be accepted or not.
         let client = StdStream::connect(address).unwrap();
         let server = Server::new().drain_timeout(Duration::ZERO);

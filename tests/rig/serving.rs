@@ -4,9 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
 
 use withy::CancelToken;
-use withy::net::{Counters, Outcome, Server, Summary, TcpListener, TcpStream};
+use withy::net::{Counters, Outcome, Server, Summary, TcpStream};
 
 use super::until;
+use crate::support::addresses::kept_listener;
 use crate::support::{Caller, Case};
 
 pub(crate) struct Serving {
@@ -16,6 +17,8 @@ pub(crate) struct Serving {
     pub(crate) close: CancelToken,
     /// Tells it to end at once.
     pub(crate) cut: CancelToken,
+    /// Nobody else gets its port when it has ended.
+    _port: socket2::Socket,
     server: Caller<io::Result<Summary>>,
 }
 
@@ -26,8 +29,7 @@ impl Serving {
         configure: impl FnOnce(Server) -> Server,
         handler: impl Fn(TcpStream, SocketAddr) -> O + Send + Sync + 'static,
     ) -> Serving {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let address = listener.local_addr().expect("a listener has an address");
+        let (port, listener, address) = kept_listener();
         let (close, cut) = (CancelToken::new(), CancelToken::new());
         let server = configure(Server::new().until(&close).cut_by(&cut));
         let counters = server.counters();
@@ -36,6 +38,7 @@ impl Serving {
             counters,
             close,
             cut,
+            _port: port,
             server: case.spawn(move || server.serve(listener, handler)),
         }
     }
@@ -103,18 +106,6 @@ pub(crate) fn ask(mut client: &StdStream) {
     client.write_all(b"there?").expect("the server reads");
     client.read_exact(&mut answer).expect("the server answers");
     assert_eq!(&answer, b"there?");
-}
-
-/// Whether somebody listens on this IPv4 address and port, without connecting to it.
-pub(crate) fn is_listening(address: SocketAddr) -> bool {
-    const LISTEN: &str = "0A";
-    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("/proc is mounted");
-    let port = format!(":{:04X}", address.port());
-    table.lines().any(|line| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let local = fields.next().unwrap_or_default();
-        local.ends_with(&port) && fields.nth(1) == Some(LISTEN)
-    })
 }
 
 /// Waits for the end of what the server sends; an end by reset is one, too.
