@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rig::child::{self, alone};
-use rig::process::status;
+use rig::process::{epoll_instances, status};
 use rig::serving::{Serving, ask, echo};
 use rig::{tools, until};
 use socket2::{SockRef, TcpKeepalive};
@@ -267,6 +267,8 @@ fn slow_readers_cost_no_memory() {
         let before = status("VmRSS");
         let mut readers: Vec<_> = (0..READERS).map(|_| slow_reader(serving.address)).collect();
         serving.until(|now| now.active == READERS as u64);
+        // All writers have found that they must wait: they, the listener and the wakers of two workers are watched.
+        until(|| epoll_instances().iter().map(Vec::len).sum::<usize>() == READERS + 3);
         until_still(&sent);
         let with_readers = status("VmRSS");
         assert!(
