@@ -26,6 +26,7 @@ fn be_served(mut stream: TcpStream, _: SocketAddr) {
 /// A server with a client. However it ends, neither its port nor a handler is left.
 fn server(wait: fn(TcpListener)) -> Call {
     let (owner, listener, address) = kept_listener();
+    assert!(is_listened_to(address));
     let mut client = StdStream::connect(address).expect("the backlog has room");
     Call {
         wait: Box::new(move || wait(listener)),

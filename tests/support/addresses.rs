@@ -6,21 +6,11 @@ use std::os::fd::{BorrowedFd, RawFd};
 use socket2::{SockFilter, SockRef};
 use withy::net::TcpListener;
 
-/// An address of this host at which nobody listens. Its owner keeps the port bound, so that nobody else gets it.
+/// An address of this host at which nobody listens. Its owner keeps the port bound, so that nobody else gets it, neither to listen nor
+/// to connect from.
 pub(crate) fn closed_port() -> (socket2::Socket, SocketAddr) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket
-        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
-    (socket, addr)
-}
-
-/// An address at which one listener after the other may listen, and that refuses between them: its owner keeps the port bound, so
-/// that nobody else gets it, neither to listen nor to connect from.
-pub(crate) fn kept_port() -> (socket2::Socket, SocketAddr) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    // As listeners of std's and ours have it, too.
+    // Whoever is told the address may listen there: listeners of std's and ours have this option, too.
     socket.set_reuse_address(true).unwrap();
     socket
         .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
@@ -29,9 +19,9 @@ pub(crate) fn kept_port() -> (socket2::Socket, SocketAddr) {
     (socket, addr)
 }
 
-/// A listener at a port that its owner keeps when the listener is closed.
+/// A listener at such a port, which refuses again when the listener is closed.
 pub(crate) fn kept_listener() -> (socket2::Socket, TcpListener, SocketAddr) {
-    let (owner, addr) = kept_port();
+    let (owner, addr) = closed_port();
     (owner, TcpListener::bind(addr).unwrap(), addr)
 }
 
