@@ -322,13 +322,9 @@ fn the_limit_for_half_closed_connections_begins_with_the_first_end() {
 fn a_stream_with_a_hole_ends_by_a_reset() {
     matrix(LIMIT, "copies that end with bytes on their way", |case| {
         for interrupted in [false, true] {
-            let limits = (0..).map(|doublings| Duration::from_millis(50 << doublings));
+            let mut limits = (0..).map(|doublings| Duration::from_millis(50 << doublings));
             // One that was over before the copy began, on a machine that is slow, shows nothing.
-            assert!(
-                limits
-                    .map(|limit| leaves_a_hole(case, interrupted, limit))
-                    .any(|shown| shown)
-            );
+            assert!(limits.any(|limit| leaves_a_hole(case, interrupted, limit)));
         }
     });
 }
