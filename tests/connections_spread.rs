@@ -31,12 +31,13 @@ mod counts {
 
     impl Counts {
         pub(crate) fn add(&self, thread: libc::pid_t) {
-            *self
-                .0
-                .lock()
-                .expect("nobody panics with it")
-                .entry(thread)
-                .or_default() += 1;
+            let mut counts = self.0.lock().expect("nobody panics with it");
+            *counts.entry(thread).or_default() += 1;
+        }
+
+        /// How many were met.
+        pub(crate) fn threads(&self) -> usize {
+            self.0.lock().expect("nobody panics with it").len()
         }
 
         pub(crate) fn take(&self) -> HashMap<libc::pid_t, usize> {
@@ -60,7 +61,10 @@ fn a_thousand_computations_run_on_every_worker() {
                             withy::spawn(move || {
                                 counts.add(thread_id());
                                 let start = Instant::now();
-                                while start.elapsed() < Duration::from_micros(200) {
+                                // And as long as the machine has not run them all: one that nobody wakes would make this endless.
+                                while start.elapsed() < Duration::from_micros(200)
+                                    || counts.threads() < workers
+                                {
                                     std::hint::spin_loop();
                                 }
                             })
@@ -134,7 +138,7 @@ struct Served {
 
 impl Served {
     fn start<P: Place>(runtime: &Runtime, test: &str, how: &str, number: usize) -> Served {
-        let (listener, address) = P::open();
+        let (listener, address, _keeper) = P::open();
         let living = Arc::new(AtomicUsize::new(0));
         let counts = Arc::new(Counts::default());
         runtime.spawn({

@@ -198,8 +198,8 @@ fn bytes_behind_the_request_reach_the_target() {
 #[test]
 fn what_is_no_handshake_ends() {
     within(LIMIT, "wrong handshakes", || {
-        let proxy = proxy(&["--handshake", "0.2"]);
-        let connect = || TcpStream::connect(proxy.address).unwrap();
+        let patient = proxy(&["--handshake", "50"]);
+        let connect = || TcpStream::connect(patient.address).unwrap();
         for nonsense in [&b"GET / HTTP/1.0\r\n\r\n"[..], &[4, 1, 0, 80], &[0]] {
             let mut client = connect();
             client.write_all(nonsense).unwrap();
@@ -237,9 +237,10 @@ fn what_is_no_handshake_ends() {
         say(&mut client, b"\x01\x02me\x06sesame", &[1, 1]);
         let _ = client.write_all(&[5, 1, 0, 1, 127, 0, 0, 1, 0, 80]);
         is_over(&mut client);
-        // Silent, or silent in the middle.
+        // Silent, or silent in the middle: only the limit ends these.
+        let impatient = proxy(&["--handshake", "0.2"]);
         for start in [&[][..], &[5], &[5, 200, 0]] {
-            let mut client = connect();
+            let mut client = TcpStream::connect(impatient.address).unwrap();
             client.write_all(start).unwrap();
             is_over(&mut client);
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rig::child::alone;
 use rig::network::{in_own_network, set_loopback};
 use rig::places::{Client, Place, each_place};
-use rig::process::status;
+use rig::process::{epoll_instances, status};
 use rig::serving::{Serving, ask, echo};
 use rig::{tools, until};
 use socket2::{SockRef, TcpKeepalive};
@@ -225,6 +225,8 @@ each_place! {
             let before = status("VmRSS");
             let readers: Vec<_> = (0..READERS).map(|_| slow_reader(&serving)).collect();
             serving.until(|now| now.active == READERS as u64);
+            // All writers have found that they must wait: they, the listener and the wakers of two workers are watched.
+            until(|| epoll_instances().iter().map(Vec::len).sum::<usize>() == READERS + 3);
             until_still(&sent);
             let with_readers = status("VmRSS");
             assert!(

@@ -14,6 +14,7 @@ use rig::places::{Client, each_place};
 use rig::serving::{Serving, ask, assert_is_whole, echo, read_to_end};
 use rig::{text_of, until};
 use socket2::SockRef;
+use support::addresses::kept_listener;
 use support::sockets::reset;
 use support::{Callers, Case, LIMIT, matrix, within};
 use withy::CancelToken;
@@ -314,8 +315,7 @@ fn a_handler_may_borrow() {
 #[test]
 fn the_plain_function_serves_until_its_caller_is_cancelled() {
     within(LIMIT, "`serve` alone", || {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let (_owner, listener, address) = kept_listener();
         let token = CancelToken::new();
         let caller = std::thread::spawn({
             let token = token.clone();

@@ -15,6 +15,7 @@ use rig::child::alone;
 use rig::places::each_place;
 use rig::serving::{Serving, ask, assert_is_whole, echo, read_to_end};
 use rig::{each_runtime, until};
+use support::addresses::kept_listener;
 use support::{Callers, Case, LIMIT, fault, matrix, within};
 use withy::CancelToken;
 use withy::net::{Listener, Server, TcpListener, TcpStream};
@@ -91,7 +92,10 @@ each_place! {
     #[test]
     fn the_limit_holds_for_all_listeners_together<P>(_test) {
         matrix(LIMIT, "a limit over several listeners", |case| {
-            let (listeners, addresses): (Vec<_>, Vec<_>) = (0..3).map(|_| P::open()).unzip();
+            let (listeners, addresses): (Vec<_>, Vec<_>) = (0..3)
+                .map(|_| P::open())
+                .map(|(listener, address, _)| (listener, address))
+                .unzip();
             let connect = |nth: usize| P::connect(P::client(), &addresses[nth]);
             let (inside, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
             let close = CancelToken::new();
@@ -202,8 +206,7 @@ fn a_listener_that_fails_for_good_ends_the_server() {
     matrix(LIMIT, "a socket that does not listen", |case| {
         let broken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let broken = TcpListener::from(OwnedFd::from(broken.unwrap()));
-        let healthy = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = healthy.local_addr().unwrap();
+        let (_owner, healthy, address) = kept_listener();
         // It lies in the backlog, and may be accepted or not.
         let client = StdStream::connect(address).unwrap();
         let server = Server::new().drain_timeout(Duration::ZERO);

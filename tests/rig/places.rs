@@ -11,16 +11,20 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use withy::net::{Listener, TcpListener, UnixListener};
 
+use crate::support::addresses::kept_listener;
+
 /// Such a listener.
 pub(crate) trait Place: Listener<Connection: Read + Write + AsFd> + Sized + 'static {
     type Address: Address;
     type Client: Client;
+    /// Keeps the address from others when the listener is gone.
+    type Keeper;
     const DOMAIN: Domain;
     /// What a client reads that is turned away.
     const REFUSAL: Result<usize, ErrorKind>;
 
     /// A listener at an address of its own.
-    fn open() -> (Self, Self::Address);
+    fn open() -> (Self, Self::Address, Self::Keeper);
 
     /// A client that exists, and has not connected.
     fn client() -> Socket {
@@ -114,30 +118,32 @@ impl Client for StdUnix {
 impl Place for TcpListener {
     type Address = SocketAddr;
     type Client = StdTcp;
+    type Keeper = Socket;
     const DOMAIN: Domain = Domain::IPV4;
     const REFUSAL: Result<usize, ErrorKind> = Err(ErrorKind::ConnectionReset);
 
-    fn open() -> (TcpListener, SocketAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let address = listener.local_addr().expect("a listener has an address");
-        (listener, address)
+    fn open() -> (TcpListener, SocketAddr, Socket) {
+        let (keeper, listener, address) = kept_listener();
+        (listener, address, keeper)
     }
 }
 
 impl Place for UnixListener {
     type Address = UnixName;
     type Client = StdUnix;
+    /// It has a name that is never used again.
+    type Keeper = ();
     const DOMAIN: Domain = Domain::UNIX;
     /// There are no resets without bytes that were lost.
     const REFUSAL: Result<usize, ErrorKind> = Ok(0);
 
-    fn open() -> (UnixListener, UnixName) {
+    fn open() -> (UnixListener, UnixName, ()) {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let name = format!("withy-place-{}-{number}", std::process::id());
         let address = UnixAddr::from_abstract_name(&name).expect("it is short");
         let listener = UnixListener::bind_addr(&address).expect("nobody else has this name");
-        (listener, UnixName(name))
+        (listener, UnixName(name), ())
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct Serving<P: Place = TcpListener> {
     pub(crate) close: CancelToken,
     /// Tells it to end at once.
     pub(crate) cut: CancelToken,
+    _address: P::Keeper,
     server: Caller<io::Result<Summary>>,
 }
 
@@ -38,7 +39,7 @@ impl<P: Place> Serving<P> {
         configure: impl FnOnce(Server) -> Server,
         handler: impl Fn(P::Connection, P::Peer) -> O + Send + Sync + 'static,
     ) -> Serving<P> {
-        let (listener, address) = P::open();
+        let (listener, address, keeper) = P::open();
         let (close, cut) = (CancelToken::new(), CancelToken::new());
         let server = configure(Server::new().until(&close).cut_by(&cut));
         let counters = server.counters();
@@ -47,6 +48,7 @@ impl<P: Place> Serving<P> {
             counters,
             close,
             cut,
+            _address: keeper,
             server: case.spawn(move || server.serve(listener, handler)),
         }
     }
@@ -115,18 +117,6 @@ pub(crate) fn ask(client: &impl Client) {
     client.write_all(b"there?").expect("the server reads");
     client.read_exact(&mut answer).expect("the server answers");
     assert_eq!(&answer, b"there?");
-}
-
-/// Whether somebody listens on this IPv4 address and port, without connecting to it.
-pub(crate) fn is_listening(address: SocketAddr) -> bool {
-    const LISTEN: &str = "0A";
-    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("/proc is mounted");
-    let port = format!(":{:04X}", address.port());
-    table.lines().any(|line| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let local = fields.next().unwrap_or_default();
-        local.ends_with(&port) && fields.nth(1) == Some(LISTEN)
-    })
 }
 
 /// Waits for the end of what the server sends; an end by reset is one, too.
