@@ -7,7 +7,6 @@ mod support;
 
 mod connect;
 mod deadline;
-mod happy_eyeballs;
 mod options;
 mod sockets;
 mod surface;

@@ -1,5 +1,8 @@
 //! Connecting to several addresses: who is tried when, who wins, and that nothing is left of the others.
 
+mod rig;
+mod support;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -9,13 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rig::process::{descriptors, set_limit};
+use rig::{child, stress_rounds, tools, until};
+use support::addresses::{FullBacklog, assert_handshakes, closed_port};
+use support::sockets::kind;
+use support::{Callers, Case, LIMIT, matrix, within};
 use withy::net::TcpStream;
-
-use crate::rig::process::{descriptors, set_limit};
-use crate::rig::{child, stress_rounds, tools, until};
-use crate::support::addresses::{FullBacklog, assert_handshakes, closed_port};
-use crate::support::sockets::kind;
-use crate::support::{Callers, Case, LIMIT, matrix, within};
 
 /// RFC 8305's recommendation.
 const DELAY: Duration = Duration::from_millis(250);
@@ -257,7 +259,7 @@ fn nobody_waits_for_addresses_while_a_cancellation_unwinds() {
 /// the address is given.
 #[test]
 fn one_address_costs_no_more_system_calls_than_before() {
-    const NAME: &str = "happy_eyeballs::one_address_costs_no_more_system_calls_than_before";
+    const NAME: &str = "one_address_costs_no_more_system_calls_than_before";
     if let Some(role) = child::role(NAME) {
         let (_listener, addr) = listening();
         for _ in 0..5 {
@@ -285,7 +287,7 @@ fn one_address_costs_no_more_system_calls_than_before() {
 /// cannot be waited for. One that needs no wait is not concerned.
 #[test]
 fn an_attempt_that_cannot_be_waited_for_fails() {
-    const NAME: &str = "happy_eyeballs::an_attempt_that_cannot_be_waited_for_fails";
+    const NAME: &str = "an_attempt_that_cannot_be_waited_for_fails";
     if child::role(NAME).is_some() {
         return within(LIMIT, "attempts that cannot be registered", || {
             let runtime = withy::Runtime::builder().workers(1).build().unwrap();
@@ -326,7 +328,7 @@ fn an_attempt_that_cannot_be_waited_for_fails() {
 /// Without descriptors every attempt fails; the system's error is the source of what is told.
 #[test]
 fn attempts_without_descriptors_fail() {
-    if !child::alone("happy_eyeballs::attempts_without_descriptors_fail", &[]) {
+    if !child::alone("attempts_without_descriptors_fail", &[]) {
         return;
     }
     let (_listener, good) = listening();
@@ -376,7 +378,7 @@ fn calls_of(name: &str, role: &str) -> BTreeMap<String, usize> {
 /// Promise 49. Races that are won, lost, bounded and cancelled leave no descriptor behind.
 #[test]
 fn races_leave_no_descriptor_behind() {
-    if !child::alone("happy_eyeballs::races_leave_no_descriptor_behind", &[]) {
+    if !child::alone("races_leave_no_descriptor_behind", &[]) {
         return;
     }
     within(10 * LIMIT, "hundreds of races", || {
