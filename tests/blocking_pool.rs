@@ -15,7 +15,7 @@ use rig::process::{
     threads_once_named,
 };
 use rig::{Drops, child, each_runtime, steal, stress_rounds, until};
-use support::{LIMIT, matrix, within};
+use support::{LIMIT, matrix, rest, within};
 use withy::{RuntimeBuilder, blocking, compute, spawn, spawn_blocking};
 
 fn thread_name() -> String {
@@ -153,12 +153,15 @@ fn idle_threads_leave() {
 #[test]
 fn the_end_waits_for_threads_that_left_before() {
     static LEAVING: AtomicBool = AtomicBool::new(false);
+    static MAY_LEAVE: AtomicBool = AtomicBool::new(false);
     static LEFT: AtomicBool = AtomicBool::new(false);
     struct Slow;
     impl Drop for Slow {
         fn drop(&mut self) {
             LEAVING.store(true, Ordering::SeqCst);
-            thread::sleep(Duration::from_millis(100));
+            while !MAY_LEAVE.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(1));
+            }
             LEFT.store(true, Ordering::SeqCst);
         }
     }
@@ -174,10 +177,18 @@ fn the_end_waits_for_threads_that_left_before() {
         runtime.run(|| blocking(|| SLOW.set(Some(Slow))));
         until(|| LEAVING.load(Ordering::SeqCst));
         runtime.run(|| blocking(|| ()));
-        // Mostly the second one has left by then; if not, the end waits for it as for any other.
+        // Mostly the second one is idle for long enough, leaves and joins the first; if not, the end waits for it as for any
+        // other. Nothing tells of it from outside.
         thread::sleep(Duration::from_millis(20));
-        runtime.shutdown(LIMIT).unwrap();
-        assert!(LEFT.load(Ordering::SeqCst));
+        let (id, thread_id) = mpsc::channel();
+        let ender = thread::spawn(move || {
+            id.send(rest::current_thread_id()).unwrap();
+            runtime.shutdown(LIMIT).unwrap();
+            assert!(LEFT.load(Ordering::SeqCst));
+        });
+        rest::until_all_sleep(&[thread_id.recv().unwrap()]);
+        MAY_LEAVE.store(true, Ordering::SeqCst);
+        ender.join().unwrap();
     });
 }
 
@@ -188,9 +199,9 @@ fn a_thread_is_used_again() {
         let runtime = builder.name("again").build().unwrap();
         let names = runtime.run(|| {
             let one = || {
-                let name = blocking(thread_name);
+                let (name, id) = blocking(|| (thread_name(), rest::current_thread_id()));
                 // It is idle again at some time after its caller was woken.
-                withy::sleep(Duration::from_millis(2));
+                until(|| rest::asleep(id).is_some());
                 name
             };
             (0..20).map(|_| one()).collect::<Vec<_>>()
@@ -264,18 +275,21 @@ fn the_end_withdraws_what_is_queued_and_waits_for_what_runs() {
             withy::park();
         });
         start.recv().unwrap();
+        let begun = Arc::new(AtomicUsize::new(0));
         let queued: Vec<_> = (0..100)
             .map(|_| {
-                let owned = Drops(&UNRUN);
+                let (owned, begun) = (Drops(&UNRUN), begun.clone());
                 runtime.spawn(move || {
+                    begun.fetch_add(1, Ordering::SeqCst);
                     blocking(move || {
                         std::mem::forget(owned);
                     });
                 })
             })
             .collect();
-        // Mostly they are in the queue by then; if not, they unwind without having been.
-        runtime.run(|| withy::sleep(Duration::from_millis(1)));
+        // They are in the queue.
+        until(|| begun.load(Ordering::SeqCst) == 100);
+        rest::until_all_sleep(&rest::workers_of(&runtime));
         let ender = thread::spawn(move || runtime.shutdown(LIMIT));
         for caller in queued {
             assert!(caller.join().is_err());
@@ -497,14 +511,17 @@ fn a_failed_thread_start_orphans_nothing() {
         });
         start.recv().unwrap();
         threads_may_start(false);
+        static ASKS: AtomicBool = AtomicBool::new(false);
         static RAN: AtomicBool = AtomicBool::new(false);
         let waits = runtime.spawn(|| {
+            ASKS.store(true, Ordering::SeqCst);
             blocking(|| {
                 RAN.store(true, Ordering::SeqCst);
                 thread_name()
             })
         });
-        runtime.run(|| withy::sleep(Duration::from_millis(5)));
+        until(|| ASKS.load(Ordering::SeqCst));
+        rest::until_all_sleep(&rest::workers_of(&runtime));
         assert!(!RAN.load(Ordering::SeqCst), "it waits for the one thread");
         drop(release);
         assert_eq!(waits.join().unwrap(), holder.join().unwrap());
