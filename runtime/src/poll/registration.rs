@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::interest::{Interest, View};
 use super::slot::Clear;
-use super::visit::{Limit, ThreadVisit, Visit};
+use super::visit::{Limit, Queued, ThreadVisit, Visit};
 use crate::atomic::{AtomicBool, Ordering};
 use crate::context;
 
@@ -110,7 +110,7 @@ impl Registration {
     /// # Errors
     /// `TimedOut` past `deadline`; else those of [`io`](Registration::io).
     pub fn wait(&self, direction: Direction, deadline: Option<Instant>) -> io::Result<()> {
-        let op = |fd: BorrowedFd<'_>| poll_now(fd, direction);
+        let op = |_: BorrowedFd<'_>| self.poll(direction);
         let limit = Limit::Own(deadline);
         if context::in_coroutine() {
             self.io_in_coroutine(direction, limit, op, |()| false)
@@ -120,9 +120,26 @@ impl Registration {
     }
 
     /// Lets those who wait in `direction` try again, as after an event: for a change of the descriptor that the kernel
-    /// has no event for. One that has just found that it would have to wait, before the change, is told too.
+    /// has no event for. One that has just found that it would have to wait, before the change, is told too. From then on
+    /// the direction counts as ready: [`wait`](Registration::wait) and a select return at once.
     pub fn wake(&self, direction: Direction) {
         self.interest.make_ready(direction);
+    }
+
+    /// Whether a call in `direction` would not wait: by poll(2), or by what [`wake`](Registration::wake) has told and poll(2) has no bit for.
+    ///
+    /// # Errors
+    /// `WouldBlock` if it would wait; else those of poll(2).
+    pub(super) fn poll(&self, direction: Direction) -> io::Result<()> {
+        match self.interest.lane(direction).wakes() {
+            0 => poll_now(self.fd(), direction),
+            _ => Ok(()),
+        }
+    }
+
+    /// A plain thread's place among those that [`wake`](Registration::wake) wakes.
+    pub(super) fn queue_thread(&self, direction: Direction) -> Queued<'_> {
+        Queued::enter(self.interest.lane(direction))
     }
 
     /// Limits how long [`io`](Registration::io) waits in `direction`, for all who share this registration. Those who
@@ -159,35 +176,28 @@ impl Registration {
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
     }
 
-    /// As [`set_nonblocking`](Registration::set_nonblocking), and has `set` make the descriptor's flag the same; but a flag
+    /// As [`set_nonblocking`](Registration::set_nonblocking), and makes the descriptor's flag the same; but a flag
     /// that is [kept](Registration::keep_nonblocking) is not taken back.
     ///
     /// # Errors
-    /// Those of `set`; then nothing has changed.
-    pub fn set_mode(
-        &self,
-        nonblocking: bool,
-        set: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
+    /// Those of fcntl(2); then nothing has changed.
+    pub fn set_mode(&self, nonblocking: bool) -> io::Result<()> {
         let kept = self.kept_nonblocking.lock();
         if nonblocking || !*kept {
-            set(self.fd())?;
+            set_flag(self.fd(), nonblocking)?;
         }
         self.set_nonblocking(nonblocking);
         Ok(())
     }
 
-    /// Has `set` make the descriptor `O_NONBLOCK`, and keeps it so for as long as this lives: for system calls that have no
+    /// Makes the descriptor `O_NONBLOCK`, and keeps it so for as long as this lives: for system calls that have no
     /// flag of their own against waiting. The mode, which says what callers of [`io`](Registration::io) want, is as before.
     ///
     /// # Errors
-    /// Those of `set`.
-    pub fn keep_nonblocking(
-        &self,
-        set: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
+    /// Those of fcntl(2).
+    pub fn keep_nonblocking(&self) -> io::Result<()> {
         let mut kept = self.kept_nonblocking.lock();
-        set(self.fd())?;
+        set_flag(self.fd(), true)?;
         *kept = true;
         Ok(())
     }
@@ -304,7 +314,7 @@ fn uninterrupted<T>(
 }
 
 /// `WouldBlock` unless `fd` is ready in `direction`, or has failed.
-pub(super) fn poll_now(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<()> {
+fn poll_now(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<()> {
     let mut poll = libc::pollfd {
         fd: fd.as_raw_fd(),
         events: direction.poll_events(),
@@ -316,6 +326,24 @@ pub(super) fn poll_now(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<(
         count if count > 0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Sets `O_NONBLOCK`, or takes it back, if it is not so already.
+fn set_flag(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
+    // SAFETY: no pointers.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let wanted = match nonblocking {
+        true => flags | libc::O_NONBLOCK,
+        false => flags & !libc::O_NONBLOCK,
+    };
+    // SAFETY: no pointers.
+    if wanted != flags && unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 impl Direction {
