@@ -281,3 +281,60 @@ fn connections_beyond_the_limit_wait() {
         say(&mut third, &[], &[5, 0]);
     });
 }
+
+/// A client that has its connection to a target, and the target's end of it.
+fn connected(proxy: &Example) -> (TcpStream, TcpStream) {
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = target.local_addr().unwrap().port().to_be_bytes();
+    let mut client = TcpStream::connect(proxy.address).unwrap();
+    say(&mut client, &[5, 1, 0], &[5, 0]);
+    let request = [&[5, 1, 0, 1, 127, 0, 0, 1], &port[..]].concat();
+    say(&mut client, &request, &[5, 0, 0, 1, 127, 0, 0, 1]);
+    client.read_exact(&mut [0; 2]).unwrap();
+    (client, target.accept().unwrap().0)
+}
+
+/// Promise 55. When it is told to end, it takes no more connections and lets those finish that it has.
+#[test]
+fn connections_may_finish_when_the_proxy_is_told_to_end() {
+    within(LIMIT, "a graceful end of socks5", || {
+        let mut proxy = proxy(&["--grace", "600"]);
+        let (mut client, mut target) = connected(&proxy);
+        proxy.send(libc::SIGTERM);
+        assert!(proxy.line().starts_with("SIGTERM: no new connections"));
+        rig::until(|| TcpStream::connect(proxy.address).is_err());
+        client.write_all(b"after it").unwrap();
+        target.read_exact(&mut [0; 8]).unwrap();
+        drop((client, target));
+        let (status, said) = proxy.end();
+        assert!(status.success(), "{status}");
+        assert!(said.contains("1 connections finished"), "{said}");
+        assert!(said.contains(" 0 were cut off"), "{said}");
+    });
+}
+
+/// Promise 55. Those that do not finish are cut off when the grace period is over, and by a second signal; also in a handshake.
+#[test]
+fn connections_that_do_not_finish_are_cut_off() {
+    within(LIMIT, "an end of socks5 that is not graceful", || {
+        for (grace, second_signal) in [("0.05", false), ("600", true)] {
+            let mut proxy = proxy(&["--grace", grace, "--handshake", "600"]);
+            let (mut client, _target) = connected(&proxy);
+            let mut shaking = TcpStream::connect(proxy.address).unwrap();
+            say(&mut shaking, &[5, 1, 0], &[5, 0]);
+            proxy.send(libc::SIGTERM);
+            assert!(proxy.line().starts_with("SIGTERM"));
+            if second_signal {
+                proxy.send(libc::SIGTERM);
+            }
+            is_over(&mut client);
+            is_over(&mut shaking);
+            let (status, said) = proxy.end();
+            assert!(status.success(), "{status}");
+            assert!(
+                said.contains("0 connections finished, 0 failed, 2 were cut off"),
+                "{said}"
+            );
+        }
+    });
+}

@@ -60,7 +60,8 @@ pub(crate) fn switches(task: libc::pid_t) -> u64 {
     status_of(&path, "voluntary_ctxt_switches") + status_of(&path, "nonvoluntary_ctxt_switches")
 }
 
-fn status_of(path: &str, field: &str) -> u64 {
+/// A number of such a file.
+pub(crate) fn status_of(path: &str, field: &str) -> u64 {
     fs::read_to_string(path)
         .expect("/proc is mounted")
         .lines()
