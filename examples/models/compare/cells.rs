@@ -72,12 +72,7 @@ pub(super) fn of(options: &Options) -> Vec<Cell> {
     cells
 }
 
-fn of_model(
-    model: &'static Model,
-    asks: Asks,
-    connections: usize,
-    is_middle: bool,
-) -> Vec<Cell> {
+fn of_model(model: &'static Model, asks: Asks, connections: usize, is_middle: bool) -> Vec<Cell> {
     let cell = |load, variant| Cell {
         model,
         asks,

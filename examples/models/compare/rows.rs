@@ -72,6 +72,9 @@ pub(super) fn settle(row: &mut Row, rounds: &[Round]) {
         // Equal bounds and precision, so it cannot fail.
         let _ = latencies.add(&round.latencies);
     }
+    if latencies.is_empty() {
+        row.skipped = Some("nothing was answered".into());
+    }
     let rates = sorted(rounds, |round| round.requests_per_s);
     row.rounds = rounds.len();
     row.requests_per_s = middle(&rates);

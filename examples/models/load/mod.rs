@@ -59,8 +59,8 @@ pub(crate) enum Moment {
 /// What has come of it.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Of requests that were due after the warm-up and before the end, in nanoseconds. Those of an open load that got no answer are
-    /// among them, by how long they waited.
+    /// In nanoseconds; under an open load of requests that were due after the warm-up and before the end, answered or not, under a
+    /// closed one of those that were answered after the warm-up, or under way at the end.
     pub(crate) latencies: Histogram<u64>,
     /// By answers between the end of the warm-up and the end.
     pub(crate) requests_per_s: f64,

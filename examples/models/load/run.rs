@@ -175,7 +175,11 @@ impl Pacer {
         counts.requests_in_all += 1;
         // Also one that was under way when the warm-up ended: another is when the time is over.
         counts.answered += u64::from((self.times.warm..=self.times.end).contains(&now));
-        if self.due >= self.times.warm {
+        let since = match self.interval {
+            None => now,
+            Some(_) => self.due,
+        };
+        if since >= self.times.warm {
             record(&mut counts.latencies, now - self.due);
         }
         if let Some(interval) = self.interval {

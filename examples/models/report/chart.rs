@@ -10,12 +10,12 @@ use super::panels::{Line, Panel, Scale};
 use crate::catalog::Kind;
 
 /// Narrow enough for a phone, where a page has room for one column.
-const WIDTH: u32 = 520;
-const BAR_PX: u32 = 10;
-const GAP_PX: u32 = 7;
+const WIDTH: u32 = 440;
+const BAR_PX: u32 = 11;
+const GAP_PX: u32 = 6;
 const HEAD_PX: u32 = 58;
 const FOOT_PX: u32 = 40;
-const NAMES_PX: u32 = 200;
+const NAMES_PX: u32 = 190;
 
 /// Of the first to the last value of a line.
 type Shades = [RGBColor; 3];
@@ -109,7 +109,7 @@ fn draw_on(panel: &Panel, area: &Area<'_>) -> Drawn {
     let (begin, end) = range(panel);
     let lines = panel.lines.len();
     let mut chart = ChartBuilder::on(area)
-        .margin_right(56)
+        .margin_right(44)
         .margin_top(HEAD_PX)
         .set_label_area_size(LabelAreaPosition::Left, NAMES_PX)
         .set_label_area_size(LabelAreaPosition::Bottom, FOOT_PX)
@@ -119,8 +119,8 @@ fn draw_on(panel: &Panel, area: &Area<'_>) -> Drawn {
         .configure_mesh()
         .disable_y_mesh()
         .disable_y_axis()
-        .x_labels(6)
-        .x_label_formatter(&|&x| short(value_at(panel.scale, x)))
+        .x_labels(5)
+        .x_label_formatter(&|&x| tick(panel.scale, x))
         .x_desc(panel.unit)
         .bold_line_style(GRID)
         .light_line_style(TRANSPARENT)
@@ -178,6 +178,9 @@ fn draw_head(panel: &Panel, area: &Area<'_>) -> Drawn {
         .style(FontStyle::Bold)
         .color(&INK);
     area.draw_text(&panel.title, &title, (10, 10))?;
+    if !panel.has_legend() {
+        return Ok(());
+    }
     let small = ("sans-serif", 12).into_font().color(&INK);
     let mut x = 10;
     for (series, name) in panel.series.iter().enumerate() {
@@ -239,10 +242,12 @@ fn x_of(scale: Scale, value: f64) -> f64 {
     }
 }
 
-fn value_at(scale: Scale, x: f64) -> f64 {
+/// What stands below the axis at `x`: on a logarithmic one below powers of ten.
+fn tick(scale: Scale, x: f64) -> String {
     match scale {
-        Scale::Linear => x,
-        Scale::Logarithmic => 10f64.powf(x),
+        Scale::Linear => short(x),
+        Scale::Logarithmic if x.fract().abs() < 0.01 => short(10f64.powf(x)),
+        Scale::Logarithmic => String::new(),
     }
 }
 

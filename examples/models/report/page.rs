@@ -55,7 +55,7 @@ fn note(results: &Results) -> String {
     let counts = results.results.iter().map(|row| row.connections);
     let (middle, most) = (middle(counts.clone()), counts.max().unwrap_or(0));
     format!(
-        "<p class=\"note\">With {middle} connections, memory with {most}; latency under the open load, the rest under the closed one. \
+        "<p class=\"note\">With {middle} connections, KiB for each of {most}; p99 under the open load, the rest under the closed one. \
          * holds fewer connections at once: measured with a connection for each request. – was not measured, or cannot be.</p>\n"
     )
 }

@@ -33,6 +33,13 @@ pub(crate) struct Line {
     pub(crate) values: Vec<Option<f64>>,
 }
 
+impl Panel {
+    /// There is something to tell apart.
+    pub(crate) fn has_legend(&self) -> bool {
+        self.series.len() > 1
+    }
+}
+
 /// Which end of the scale is on top.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Best {
@@ -130,19 +137,20 @@ fn latency(rows: &[&Row], held: &[&Row], connections: usize) -> Panel {
     panel.scale = Scale::Logarithmic;
     panel
         .about("latency", "µs")
-        .text(format!("{how}; {connections} connections. Left is better: the 50th, 99th and 99.9th percentile. Who cannot do as many is marked “overloaded”: its requests wait longer and longer."))
+        .text(format!("{how}; {connections} connections. Left is better; in the order of the 99th percentile. † cannot do as many: its requests wait longer and longer."))
 }
 
 impl Panel {
-    /// A line for each row, the best on top.
+    /// A line for each row, the best on top: by the middle one of its values.
     fn of(rows: &[&Row], best: Best, series: &[&str], values: impl Fn(&Row) -> Vec<f64>) -> Panel {
+        let by = (series.len() - 1) / 2;
         let line = |row: &&Row| Line {
             name: name(row),
             kind: kind(row),
             values: values(row).into_iter().map(Some).collect(),
         };
         let series = series.iter().map(|&name| name.to_owned()).collect();
-        Panel::sorted(rows.iter().map(line).collect(), series, best, 0)
+        Panel::sorted(rows.iter().map(line).collect(), series, best, by)
     }
 
     /// By the values of one series.
@@ -266,7 +274,7 @@ pub(super) fn name(row: &Row) -> String {
     };
     match row.offered_per_s {
         Some(offered) if row.requests_per_s < OVERLOADED_PART * offered => {
-            format!("{name} (overloaded)")
+            format!("{name} †")
         }
         _ => name,
     }

@@ -7,9 +7,10 @@ use super::panels::{self, Panel};
 use crate::catalog::{Kind, MODELS, Model};
 use crate::compare::{Load, Results, Row, middle};
 
-/// A column: its head, how its numbers are written, and a value for each model that has one.
+/// A column: what it is about, its head, how its numbers are written, and a value for each model that has one.
 struct Column {
-    head: String,
+    group: &'static str,
+    head: &'static str,
     decimals: usize,
     most_is_best: bool,
     values: Vec<Option<f64>>,
@@ -26,9 +27,15 @@ pub(super) fn summary(results: &Results) -> String {
         })
         .collect();
     let columns = columns(results, &models);
-    let mut table = String::from("<table>\n<thead><tr><th>model</th>");
+    let mut table =
+        String::from("<table class=\"summary\">\n<thead><tr><th rowspan=\"2\">model</th>");
+    for group in panels::distinct(&columns, |column| column.group) {
+        let width = columns.iter().filter(|column| column.group == group);
+        let _ = write!(table, "<th colspan=\"{}\">{group}</th>", width.count());
+    }
+    table.push_str("</tr>\n<tr>");
     for column in &columns {
-        let _ = write!(table, "<th>{}</th>", escaped(&column.head));
+        let _ = write!(table, "<th>{}</th>", escaped(column.head));
     }
     table.push_str("</tr></thead>\n<tbody>\n");
     for (place, model) in models.iter().enumerate() {
@@ -62,10 +69,11 @@ fn columns(results: &Results, models: &[&Model]) -> Vec<Column> {
         let at = |row: &&Row| row.load == Load::Closed && row.connections == middle;
         let closed: Vec<&Row> = rows.iter().copied().filter(at).collect();
         let full = panels::closed(&rows, most, false);
-        let column = |head: &str, decimals, most_is_best, rows: &[&Row], value: fn(&Row) -> f64| {
+        let column = |head, decimals, most_is_best, rows: &[&Row], value: fn(&Row) -> f64| {
             let found: Vec<_> = models.iter().map(|model| row_of(rows, model)).collect();
             Column {
-                head: format!("{service}: {head}"),
+                group: service,
+                head,
                 decimals,
                 most_is_best,
                 values: found.iter().map(|row| row.map(value)).collect(),
@@ -79,7 +87,7 @@ fn columns(results: &Results, models: &[&Model]) -> Vec<Column> {
             column("requests/s", 0, true, &closed, |row| row.requests_per_s),
             column("CPU µs", 1, false, &closed, |row| row.cpu_us_per_request),
             column("p99 µs", 0, false, &open, |row| row.p99_us),
-            column("KiB/connection", 1, false, &full, |row| {
+            column("KiB each", 1, false, &full, |row| {
                 row.memory_bytes_per_connection / 1024.0
             }),
         ]);
@@ -104,7 +112,8 @@ fn lines(results: &Results, models: &[&Model]) -> Column {
         one.map(|one| one.lines as f64)
     };
     Column {
-        head: "session: lines of code".into(),
+        group: "session’s code",
+        head: "lines",
         decimals: 0,
         most_is_best: false,
         values: models.iter().map(of).collect(),
