@@ -73,7 +73,7 @@ pub(super) fn settle(row: &mut Row, rounds: &[Round]) {
         let _ = latencies.add(&round.latencies);
     }
     if latencies.is_empty() {
-        row.skipped = Some("nothing was answered".into());
+        row.skipped = Some("nothing was answered; more --seconds may do".into());
     }
     let rates = sorted(rounds, |round| round.requests_per_s);
     row.rounds = rounds.len();

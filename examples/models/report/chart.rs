@@ -13,7 +13,8 @@ use crate::catalog::Kind;
 const WIDTH: u32 = 440;
 const BAR_PX: u32 = 11;
 const GAP_PX: u32 = 6;
-const HEAD_PX: u32 = 58;
+const TITLE_PX: u32 = 36;
+const LEGEND_PX: u32 = 22;
 const FOOT_PX: u32 = 40;
 const NAMES_PX: u32 = 190;
 
@@ -63,7 +64,7 @@ type Drawn = Result<(), Box<dyn Error + Send + Sync>>;
 /// If plotters fails.
 pub(super) fn draw(panel: &Panel) -> io::Result<Chart> {
     let lines = u32::try_from(panel.lines.len()).unwrap_or(0);
-    let height = HEAD_PX + FOOT_PX + lines * line_px(panel);
+    let height = head_px(panel) + FOOT_PX + lines * line_px(panel);
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
     draw_on(panel, &area).map_err(io::Error::other)?;
@@ -91,6 +92,10 @@ pub(super) fn sheet(charts: &[Chart]) -> String {
     sheet
 }
 
+fn head_px(panel: &Panel) -> u32 {
+    TITLE_PX + u32::from(panel.has_legend()) * LEGEND_PX
+}
+
 /// What a line of a chart takes.
 fn line_px(panel: &Panel) -> u32 {
     GAP_PX + BAR_PX * bars(panel)
@@ -110,7 +115,7 @@ fn draw_on(panel: &Panel, area: &Area<'_>) -> Drawn {
     let lines = panel.lines.len();
     let mut chart = ChartBuilder::on(area)
         .margin_right(44)
-        .margin_top(HEAD_PX)
+        .margin_top(head_px(panel))
         .set_label_area_size(LabelAreaPosition::Left, NAMES_PX)
         .set_label_area_size(LabelAreaPosition::Bottom, FOOT_PX)
         // Downwards, as the lines are read.
@@ -194,7 +199,7 @@ fn draw_head(panel: &Panel, area: &Area<'_>) -> Drawn {
 
 fn draw_name(panel: &Panel, area: &Area<'_>, place: usize, line: &Line) -> Drawn {
     let place = u32::try_from(place).unwrap_or(0);
-    let y = HEAD_PX + place * line_px(panel) + line_px(panel) / 2 - 6;
+    let y = head_px(panel) + place * line_px(panel) + line_px(panel) / 2 - 6;
     let [color, ..] = shades(line.kind);
     let style = ("sans-serif", 12).into_font().color(&color);
     area.draw_text(&line.name, &style, (10, i32::try_from(y).unwrap_or(0)))?;
@@ -234,11 +239,14 @@ fn marks(panel: &Panel, place: usize, line: &Line) -> Vec<Mark> {
         .collect()
 }
 
+/// Nothing has no logarithm, and what is less is as good as nothing.
+const LOGARITHM_MIN: f64 = 0.01;
+
 /// A logarithmic axis is drawn as a linear one of logarithms.
 fn x_of(scale: Scale, value: f64) -> f64 {
     match scale {
         Scale::Linear => value,
-        Scale::Logarithmic => value.max(0.1).log10(),
+        Scale::Logarithmic => value.max(LOGARITHM_MIN).log10(),
     }
 }
 
