@@ -28,7 +28,7 @@ const CONNECTIONS: usize = 4;
 /// One request in 2 ms.
 const RATE: f64 = 500.0;
 
-/// Of all connections, when it happens.
+/// Of all connections, when it happens: under the open load 400 ms after its begin.
 const FATEFUL: usize = 200;
 
 /// What an echo server does when so many requests have come.
@@ -43,17 +43,19 @@ enum Fate {
 /// An echo server, a thread for each connection. It lasts as long as the test.
 struct Faulty {
     fate: Fate,
+    fateful: usize,
     requests: AtomicUsize,
     open: AtomicUsize,
     gate: Mutex<()>,
 }
 
 impl Faulty {
-    fn start(fate: Fate) -> (SocketAddr, Arc<Faulty>) {
+    fn start(fate: Fate, fateful: usize) -> (SocketAddr, Arc<Faulty>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let addr = listener.local_addr().expect("it is bound");
         let faulty = Arc::new(Faulty {
             fate,
+            fateful,
             requests: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             gate: Mutex::new(()),
@@ -80,8 +82,8 @@ impl Faulty {
             let gate = self.gate.lock().expect("nobody panics");
             let number = self.requests.fetch_add(1, Ordering::SeqCst);
             match self.fate {
-                Fate::Pause(pause) if number == FATEFUL => thread::sleep(pause),
-                Fate::Close if number >= FATEFUL => return Ok(()),
+                Fate::Pause(pause) if number == self.fateful => thread::sleep(pause),
+                Fate::Close if number >= self.fateful => return Ok(()),
                 _ => {}
             }
             drop(gate);
@@ -128,7 +130,7 @@ fn assert_all_are_counted(outcome: &Outcome, plan: &Plan) {
 fn a_server_that_pauses_is_charged_for_all_who_had_to_wait() {
     within(LIMIT, "a server that pauses", || {
         let pause = Duration::from_millis(400);
-        let (addr, _) = Faulty::start(Fate::Pause(pause));
+        let (addr, _) = Faulty::start(Fate::Pause(pause), FATEFUL);
         let plan = plan(addr);
         let outcome = run(&plan);
         assert_all_are_counted(&outcome, &plan);
@@ -143,7 +145,7 @@ fn a_server_that_pauses_is_charged_for_all_who_had_to_wait() {
 fn requests_that_were_never_sent_have_waited_until_it_was_over() {
     within(LIMIT, "a server that pauses until after the end", || {
         let pause = Duration::from_secs(2);
-        let (addr, _) = Faulty::start(Fate::Pause(pause));
+        let (addr, _) = Faulty::start(Fate::Pause(pause), FATEFUL);
         let plan = plan(addr);
         let outcome = run(&plan);
         assert_all_are_counted(&outcome, &plan);
@@ -161,7 +163,7 @@ fn requests_that_were_never_sent_have_waited_until_it_was_over() {
 #[test]
 fn a_connection_that_fails_is_an_error_and_its_requests_have_waited_until_the_end() {
     within(LIMIT, "a server that closes", || {
-        let (addr, _) = Faulty::start(Fate::Close);
+        let (addr, _) = Faulty::start(Fate::Close, FATEFUL);
         let plan = plan(addr);
         let outcome = run(&plan);
         assert_all_are_counted(&outcome, &plan);
@@ -191,11 +193,10 @@ fn who_is_refused_is_an_error_and_has_no_latency() {
     });
 }
 
-/// With a request under way when the warm-up ends, and another when the time is over.
 #[test]
 fn the_rate_is_of_the_answers_that_come_in_the_time() {
-    within(LIMIT, "a slow server", || {
-        let (addr, _) = Faulty::start(Fate::Pause(Duration::from_secs(1)));
+    within(LIMIT, "a server that pauses until after the end", || {
+        let (addr, _) = Faulty::start(Fate::Pause(Duration::from_secs(3)), 10);
         let outcome = run(&Plan {
             pace: Pace::Closed,
             connections: 1,
@@ -203,19 +204,18 @@ fn the_rate_is_of_the_answers_that_come_in_the_time() {
             duration: Duration::from_secs(2),
             ..plan(addr)
         });
-        let by_rate = outcome.requests_per_s * 2.0;
-        let all = outcome.requests_in_all as f64;
-        assert!((0.0..=1.5).contains(&(all - by_rate)), "{outcome:?}");
-        assert!(all > FATEFUL as f64, "{outcome:?}");
+        let in_time = (outcome.requests_per_s * 2.0).round() as u64;
+        // The one that is answered too late is an answer all the same.
+        assert_eq!((in_time, outcome.requests_in_all), (9, 10), "{outcome:?}");
         // What a closed load does not see: one request has waited, whatever would have come meanwhile.
-        assert_eq!(waited(&outcome, Duration::from_millis(900)), 1);
+        assert_eq!(waited(&outcome, Duration::from_secs(1)), 1);
     });
 }
 
 #[test]
 fn a_request_that_began_in_the_warm_up_counts_when_it_is_answered() {
     within(LIMIT, "a warm-up that ends in a request", || {
-        let (addr, _) = Faulty::start(Fate::Pause(Duration::from_secs(2)));
+        let (addr, _) = Faulty::start(Fate::Pause(Duration::from_secs(2)), 10);
         // The request that is stopped begins in the warm-up, and ends in the time that counts, long before its end.
         let outcome = run(&Plan {
             connections: 1,
@@ -237,7 +237,7 @@ fn a_request_that_began_in_the_warm_up_counts_when_it_is_answered() {
 #[test]
 fn the_server_is_looked_at_with_everybody_connected_before_the_first_request_and_after_the_last() {
     within(LIMIT, "looks at a server", || {
-        let (addr, server) = Faulty::start(Fate::Pause(Duration::ZERO));
+        let (addr, server) = Faulty::start(Fate::Pause(Duration::ZERO), FATEFUL);
         let mut seen = Vec::new();
         let look = |moment| {
             let requests = server.requests.load(Ordering::SeqCst);
@@ -309,7 +309,7 @@ fn a_tree_is_a_process_with_all_that_descend_from_it() {
     within(LIMIT, "a tree of processes", || {
         // Each works for a while, and then waits for the end of our pipe.
         let work =
-            "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; while read -r x <&3; do :; done";
+            "i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done; while read -r x <&3; do :; done";
         let script = format!("exec 3<&0; (({work}) & {work}) & {work}; wait");
         let shell = Shell::start(&script);
         let root = shell.0.id();
@@ -351,12 +351,12 @@ fn a_tree_is_a_process_with_all_that_descend_from_it() {
             pss.abs_diff(settled.pss_bytes) < pss / 4,
             "{pss} by hand, {settled:?}"
         );
-        // By hand it is in ticks of 10 ms, two for each process.
+        // By hand it is in ticks of 10 ms, user and system, of three processes.
         assert!(
-            cpu.abs_diff(settled.cpu) <= Duration::from_millis(100),
+            cpu.abs_diff(settled.cpu) <= Duration::from_millis(60),
             "{cpu:?} by hand, {settled:?}"
         );
-        assert!(settled.cpu > Duration::from_millis(10));
+        assert!(settled.cpu > Duration::from_millis(150));
         assert_eq!(settled.cpu_now(), settled.cpu);
     });
 }
