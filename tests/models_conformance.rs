@@ -132,6 +132,43 @@ fn a_reset_in_the_middle_harms_nobody_else() {
     });
 }
 
+/// More at a time than any queue within a server holds, on one core: whoever fills a queue does so before it is emptied.
+#[test]
+fn six_hundred_clients_that_ask_and_leave_at_once_are_all_served() {
+    const CLIENTS: usize = 600;
+    const REQUESTS: usize = 20;
+    within(LIMIT, "600 clients at once", || {
+        // Without those that have a thread or a process for each; and `select` has bits for 1,024 descriptors.
+        let has_room = |row: &Row| row.at_once.is_none() && row.poller != "select";
+        each(&[Service::Session], has_room, |server| {
+            let connect = |number| {
+                let mut client = Client::connect(server.addr(), number);
+                client.begin(server.service);
+                client
+            };
+            let mut clients: Vec<_> = (1..=CLIENTS).map(connect).collect();
+            let mut witness = connect(0);
+            server.share_one_core();
+            let mut answers = vec![Vec::new(); CLIENTS];
+            server.stand_still(|| {
+                for (client, answers) in clients.iter_mut().zip(&mut answers) {
+                    for _ in 0..REQUESTS {
+                        let request = client.request(server.service);
+                        client.send(&request);
+                        answers.extend(client.answer(server.service));
+                    }
+                }
+            });
+            for (client, answers) in clients.iter_mut().zip(&answers) {
+                client.expect(answers);
+            }
+            server.stand_still(|| drop(clients));
+            witness.exchange(server.service);
+            witness.finish(server.service);
+        });
+    });
+}
+
 #[test]
 fn a_client_that_sends_byte_by_byte_holds_nobody_up() {
     within(LIMIT, "slow writers", || {

@@ -15,6 +15,17 @@ use support::sockets::kind;
 use support::{Callers, Case, LIMIT, matrix, pollers_of, within};
 use withy::Cancelled;
 
+/// Takes the messages of one byte that are there; how many.
+fn drain<E: Endpoint>(ours: &E) -> usize {
+    ours.set_nonblocking(true);
+    let mut count = 0;
+    while ours.read(&mut [0]).is_ok() {
+        count += 1;
+    }
+    ours.set_nonblocking(false);
+    count
+}
+
 each! {
     /// Promise 9. An unpark is no data, and the permit is kept for the caller's next park.
     fn a_blocked_read_ignores_unparks<E>() for [UdpSocket, UnixDatagram, UnixStream] {
@@ -255,7 +266,7 @@ each! {
                 within(LIMIT, "readers that are cancelled while messages come", || {
                     let runtime = support::runtime(workers, full_stealing);
                     let (ours, peer) = E::pair();
-                    let got = Arc::new(AtomicUsize::new(0));
+                    let (got, mut left) = (Arc::new(AtomicUsize::new(0)), 0);
                     for round in 0..MESSAGES {
                         let (clone, counts) = (E::clone(&ours), got.clone());
                         let reader = runtime.spawn(move || {
@@ -271,11 +282,10 @@ each! {
                         if let Err(payload) = reader.join() {
                             assert!(payload.is::<Cancelled>());
                         }
-                    }
-                    ours.set_nonblocking(true);
-                    let mut left = 0;
-                    while ours.read(&mut [0]).is_ok() {
-                        left += 1;
+                        // Readers that are cancelled before they read leave all of them: more than the kernel holds.
+                        if round % 8 == 7 || round + 1 == MESSAGES {
+                            left += drain(&ours);
+                        }
                     }
                     assert_eq!(got.load(Ordering::SeqCst) + left, MESSAGES);
                 });

@@ -15,7 +15,7 @@ use mio::{Token, Waker};
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::parts::event_loop::{RESERVED, Reactor};
-use crate::parts::io_thread::{Answer, IoThread, Logic};
+use crate::parts::io_thread::{Answer, Connection, IoThread, Logic};
 use crate::parts::pollers::Epoll;
 use crate::parts::ring::{Consumer, Producer, Ring, Sleeper};
 use crate::protocol::machine::{Machine, Outbox, Side};
@@ -91,7 +91,7 @@ fn run(server: &Server) -> io::Result<()> {
         let result = reactor.listen(listener).and_then(|()| {
             while !reactor.is_idle() {
                 io_sleeper.lie_down();
-                if !answers_out.is_empty() {
+                if !answers_out.is_empty() || reactor.serves.has_room_at_last() {
                     // It looks at the sockets all the same, but does not wait.
                     wake();
                 }
@@ -142,7 +142,7 @@ fn take_answers(
     }
     reactor.serves.logic.say_what_is_unsaid();
     for place in reactor.serves.take_starved() {
-        reactor.resume(place, |_| {})?;
+        reactor.resume(place, Connection::fed)?;
     }
     reactor.serves.logic.rouse();
     Ok(())
@@ -177,6 +177,15 @@ impl Logic for Rings<'_> {
     fn end(&mut self, (): (), place: usize) {
         self.unsaid.push_back(place);
         self.say_what_is_unsaid();
+    }
+}
+
+impl IoThread<Rings<'_>> {
+    /// There is something that had no room when it came, and now there is room: the business thread may have made it, and said so,
+    /// just before this thread lay down.
+    fn has_room_at_last(&mut self) -> bool {
+        let waits = self.has_starved() || !self.logic.unsaid.is_empty();
+        waits && !self.logic.arrivals.is_full()
     }
 }
 

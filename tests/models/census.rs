@@ -24,6 +24,14 @@ fn with_state(group: libc::pid_t) -> impl Iterator<Item = (libc::pid_t, String)>
     })
 }
 
+/// Those of all processes of a group.
+pub(crate) fn threads(group: libc::pid_t) -> Vec<libc::pid_t> {
+    let members = members(group).into_iter();
+    members
+        .flat_map(|id| numbers_in(format!("/proc/{id}/task")))
+        .collect()
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Census {
     pub(crate) processes: usize,
@@ -33,12 +41,9 @@ pub(crate) struct Census {
 
 pub(crate) fn take(group: libc::pid_t) -> Census {
     let members = members(group);
-    let threads = members
-        .iter()
-        .map(|id| numbers_in(format!("/proc/{id}/task")).len());
     Census {
         processes: members.len(),
-        threads: threads.sum(),
+        threads: threads(group).len(),
         epolls: members.iter().map(|&id| epolls(id)).sum(),
     }
 }

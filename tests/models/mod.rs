@@ -6,6 +6,7 @@ pub(crate) mod client;
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
+use std::mem;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -159,6 +160,36 @@ impl Server {
         assert_eq!(unsafe { libc::kill(self.id(), libc::SIGTERM) }, 0);
     }
 
+    /// Has all its threads share one core, so that one stands still while another runs. Those of processes that it forks later, too.
+    pub(crate) fn share_one_core(&self) {
+        let allowed = affinity();
+        let first = (0..libc::CPU_SETSIZE as usize)
+            // SAFETY: a number below the size of the set.
+            .find(|&core| unsafe { libc::CPU_ISSET(core, &allowed) })
+            .expect("this thread runs somewhere");
+        // SAFETY: plain numbers; the core is below the size of the set.
+        let one = unsafe {
+            let mut one: libc::cpu_set_t = mem::zeroed();
+            libc::CPU_SET(first, &mut one);
+            one
+        };
+        for thread in census::threads(self.id()) {
+            // SAFETY: takes a number, and reads a set. A thread that has ended meanwhile needs no core.
+            unsafe { libc::sched_setaffinity(thread, size_of_val(&one), &raw const one) };
+        }
+    }
+
+    /// While `action` runs, it does not, and nobody whom it forked.
+    pub(crate) fn stand_still(&self, action: impl FnOnce()) {
+        let signal_all = |signal| {
+            // SAFETY: takes numbers; the child was not waited for, so its group is its own.
+            assert_eq!(unsafe { libc::kill(-self.id(), signal) }, 0);
+        };
+        signal_all(libc::SIGSTOP);
+        action();
+        signal_all(libc::SIGCONT);
+    }
+
     /// Waits until it has ended, well and with all whom it forked. What it said meanwhile.
     pub(crate) fn wait(mut self) -> String {
         let status = soon(&format!("the end of {self}"), || {
@@ -183,6 +214,17 @@ impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Row { name, poller, .. } = &self.row;
         write!(f, "{name} by {poller} with {:?}", self.service)
+    }
+}
+
+/// The cores on which this thread may run.
+fn affinity() -> libc::cpu_set_t {
+    // SAFETY: plain numbers, of which zeros are a value; the call writes to a set of that size.
+    unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        let got = libc::sched_getaffinity(0, size_of_val(&set), &raw mut set);
+        assert_eq!(got, 0, "{}", io::Error::last_os_error());
+        set
     }
 }
 

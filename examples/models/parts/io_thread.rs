@@ -46,6 +46,7 @@ pub(crate) struct Answer {
 pub(crate) struct IoThread<L> {
     pub(crate) logic: L,
     downstream: Option<SocketAddr>,
+    /// Whose turn it is as soon as there is room, in this order.
     starved: Vec<usize>,
 }
 
@@ -61,9 +62,13 @@ impl<L: Logic> IoThread<L> {
         }
     }
 
-    /// Places of connections for which there was no room. They are to be resumed.
+    /// Places of connections for which there was no room. They are to be resumed, in this order, and [`fed`](Connection::fed).
     pub(crate) fn take_starved(&mut self) -> Vec<usize> {
         mem::take(&mut self.starved)
+    }
+
+    pub(crate) fn has_starved(&self) -> bool {
+        !self.starved.is_empty()
     }
 }
 
@@ -76,6 +81,7 @@ pub(crate) struct Connection<H> {
     wants_client: bool,
     connects: bool,
     is_closing: bool,
+    is_starved: bool,
     /// It stays until there is nothing under way.
     is_gone: bool,
 }
@@ -114,6 +120,7 @@ impl<L: Logic> Serves for IoThread<L> {
             wants_client: true,
             connects: false,
             is_closing: false,
+            is_starved: false,
             is_gone: false,
         }
     }
@@ -163,40 +170,52 @@ impl<L: Logic> IoThread<L> {
         if let Some(downstream) = &connection.downstream {
             send(&downstream.peer.stream, &mut connection.out.downstream)?;
         }
-        let Connection { handle, place, .. } = connection;
         // A client that does not read is not read from, either.
         if connection.wants_client && connection.out.client.len() < UNSENT_BYTES_MAX {
-            self.read(handle, *place, Side::Client, &mut connection.client)?;
+            self.read(connection, Side::Client)?;
         }
-        if let Some(downstream) = &mut connection.downstream {
-            self.read(handle, *place, Side::Downstream, downstream)?;
-        }
+        self.read(connection, Side::Downstream)?;
         Ok(true)
     }
 
-    fn read(
-        &mut self,
-        handle: &L::Handle,
-        place: usize,
-        side: Side,
-        link: &mut Link,
-    ) -> io::Result<()> {
+    fn read(&mut self, connection: &mut Connection<L::Handle>, side: Side) -> io::Result<()> {
+        let link = match side {
+            Side::Client => &mut connection.client,
+            Side::Downstream => match &mut connection.downstream {
+                Some(downstream) => downstream,
+                None => return Ok(()),
+            },
+        };
         if link.is_pending {
             return Ok(());
         }
-        let Some(buf) = self.logic.buffer() else {
-            self.starved.push(place);
+        // Nobody overtakes those who starve: the busiest would take all room as soon as there is some.
+        let room = if self.starved.is_empty() {
+            self.logic.buffer()
+        } else {
+            None
+        };
+        let Some(buf) = room else {
+            if !mem::replace(&mut connection.is_starved, true) {
+                self.starved.push(connection.place);
+            }
             return Ok(());
         };
         if let Some(length) = link.peer.receive(buf)? {
             link.is_pending = true;
-            self.logic.arrived(handle, place, side, length);
+            self.logic
+                .arrived(&connection.handle, connection.place, side, length);
         }
         Ok(())
     }
 }
 
 impl<H> Connection<H> {
+    /// To be told before it is resumed.
+    pub(crate) fn fed(&mut self) {
+        self.is_starved = false;
+    }
+
     /// To be told before it is resumed.
     pub(crate) fn answered(&mut self, answer: &Answer) {
         match (answer.side, &mut self.downstream) {

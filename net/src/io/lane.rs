@@ -30,7 +30,7 @@ use std::time::Duration;
 use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use socket2::SockRef;
-use withy_runtime::poll::Registration;
+use withy_runtime::poll::{Direction, Registration};
 
 use super::carrier::{Buffer, Pipe};
 use crate::interop;
@@ -96,9 +96,12 @@ impl<'a> End<'a> {
     pub(super) fn pass_end_on(&self) -> io::Result<()> {
         match self.socket().shutdown(Shutdown::Write) {
             // It is gone altogether; whoever reads from it will be told how.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            result => result,
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
+            result => result?,
         }
+        // As `Socket::shutdown`: whoever writes to a clone.
+        self.registration.wake(Direction::Write);
+        Ok(())
     }
 
     /// Makes the close that is to come a reset. Where that means nothing (Unix sockets), nothing happens.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::interest::{Interest, View};
 use super::slot::Clear;
-use super::visit::{Limit, ThreadVisit, Visit};
+use super::visit::{Limit, Queued, ThreadVisit, Visit};
 use crate::atomic::{AtomicBool, Ordering};
 use crate::context;
 
@@ -110,7 +110,7 @@ impl Registration {
     /// # Errors
     /// `TimedOut` past `deadline`; else those of [`io`](Registration::io).
     pub fn wait(&self, direction: Direction, deadline: Option<Instant>) -> io::Result<()> {
-        let op = |fd: BorrowedFd<'_>| poll_now(fd, direction);
+        let op = |_: BorrowedFd<'_>| self.poll(direction);
         let limit = Limit::Own(deadline);
         if context::in_coroutine() {
             self.io_in_coroutine(direction, limit, op, |()| false)
@@ -120,9 +120,26 @@ impl Registration {
     }
 
     /// Lets those who wait in `direction` try again, as after an event: for a change of the descriptor that the kernel
-    /// has no event for. One that has just found that it would have to wait, before the change, is told too.
+    /// has no event for. One that has just found that it would have to wait, before the change, is told too. From then on
+    /// the direction counts as ready: [`wait`](Registration::wait) and a select return at once.
     pub fn wake(&self, direction: Direction) {
         self.interest.make_ready(direction);
+    }
+
+    /// Whether a call in `direction` would not wait: by poll(2), or by what [`wake`](Registration::wake) has told and poll(2) has no bit for.
+    ///
+    /// # Errors
+    /// `WouldBlock` if it would wait; else those of poll(2).
+    pub(super) fn poll(&self, direction: Direction) -> io::Result<()> {
+        match self.interest.lane(direction).wakes() {
+            0 => poll_now(self.fd(), direction),
+            _ => Ok(()),
+        }
+    }
+
+    /// A plain thread's place among those that [`wake`](Registration::wake) wakes.
+    pub(super) fn queue_thread(&self, direction: Direction) -> Queued<'_> {
+        Queued::enter(self.interest.lane(direction))
     }
 
     /// Limits how long [`io`](Registration::io) waits in `direction`, for all who share this registration. Those who
@@ -304,7 +321,7 @@ fn uninterrupted<T>(
 }
 
 /// `WouldBlock` unless `fd` is ready in `direction`, or has failed.
-pub(super) fn poll_now(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<()> {
+fn poll_now(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<()> {
     let mut poll = libc::pollfd {
         fd: fd.as_raw_fd(),
         events: direction.poll_events(),

@@ -5,9 +5,9 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::interest::View;
-use super::registration::{Direction, Registration, poll_now};
+use super::registration::{Direction, Registration};
 use super::slot::Clear;
-use super::visit::{Limit, Stand, Visit};
+use super::visit::{Limit, Queued, Stand, Visit};
 use crate::context;
 use crate::sync::select::{Arm, Lend, Operation, SourceArm};
 use crate::task::interrupt;
@@ -62,6 +62,8 @@ pub struct SocketArm<'a> {
     registration: Option<&'a Registration>,
     direction: Direction,
     waits: Option<Waits<'a>>,
+    /// A plain thread's, while the select waits.
+    queued: Option<Queued<'a>>,
 }
 
 /// What it needs while the select waits.
@@ -87,6 +89,7 @@ impl<'a> SocketArm<'a> {
             registration,
             direction,
             waits: None,
+            queued: None,
         }
     }
 
@@ -111,7 +114,7 @@ impl<'a> SocketArm<'a> {
 
     /// A failure is something to be told, too.
     fn is_ready_now(&self, registration: &Registration) -> bool {
-        let polled = poll_now(registration.fd(), self.direction);
+        let polled = registration.poll(self.direction);
         polled.map_or_else(|error| error.kind() != io::ErrorKind::WouldBlock, |()| true)
     }
 
@@ -178,11 +181,15 @@ impl SourceArm for SocketArm<'_> {
         if context::in_coroutine() {
             self.announce_in_coroutine(registration)
         } else {
+            // Before it looks: a wake-up in between finds it.
+            self.queued
+                .get_or_insert_with(|| registration.queue_thread(self.direction));
             self.is_ready_now(registration)
         }
     }
 
     fn retract(&mut self) {
+        self.queued = None;
         if let Some(mut waits) = self.waits.take()
             && let Some(stand) = waits.stand.take()
         {

@@ -340,15 +340,10 @@ impl<'a> ThreadVisit<'a> {
     pub(super) fn wait(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
         refuse_while_unwinding()?;
         let lane = self.lane;
-        let ticket = lane.with_queue(|queue| {
-            let ticket = queue.threads.ticket();
-            queue.threads.admit(ticket, Unparker::current());
-            ticket
-        });
+        // Retracts also when the wait unwinds, to a frame of the thread that is due.
+        let _queued = Queued::enter(lane);
         // After it is in the queue, whose lock shows a change that came before.
         let end = self.patience.end(lane);
-        // Retracts also when the wait unwinds, to a frame of the thread that is due.
-        let _queued = Queued { lane, ticket };
         let waited = if self.patience.expires(end) || lane.wakes() != self.wakes {
             Ok(())
         } else {
@@ -359,10 +354,22 @@ impl<'a> ThreadVisit<'a> {
     }
 }
 
-/// A plain thread's place among those that are woken when the limits change.
-struct Queued<'a> {
+/// A plain thread's place among those that are woken when the limits change, or by [`Registration::wake`](super::Registration::wake).
+pub(super) struct Queued<'a> {
     lane: &'a Lane,
     ticket: Ticket,
+}
+
+impl<'a> Queued<'a> {
+    /// Enters the calling thread.
+    pub(super) fn enter(lane: &'a Lane) -> Queued<'a> {
+        let ticket = lane.with_queue(|queue| {
+            let ticket = queue.threads.ticket();
+            queue.threads.admit(ticket, Unparker::current());
+            ticket
+        });
+        Queued { lane, ticket }
+    }
 }
 
 impl Drop for Queued<'_> {

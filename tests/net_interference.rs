@@ -251,3 +251,68 @@ fn one_direction_of_a_copy_does_not_starve_the_other() {
         neighbour.join().unwrap();
     });
 }
+
+/// Two Unix streams, into the first of which nothing more goes.
+fn full_pair() -> (UnixStream, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    while (&ours).write(&[0; 65_536]).is_ok() {}
+    ours.set_nonblocking(false).unwrap();
+    (ours, theirs)
+}
+
+/// Promise 3. A Unix stream's `shutdown(Write)` is no event to the kernel, and poll(2) has no bit for it.
+#[test]
+fn a_shutdown_ends_a_select_that_waits_for_room() {
+    matrix(
+        LIMIT / 2,
+        "a select of a Unix stream that is shut down",
+        |case| {
+            for round in 0..20 {
+                let (ours, _theirs) = full_pair();
+                let clone = ours.try_clone().unwrap();
+                let waits = case.spawn(move || {
+                    withy::select! { writable(clone) => {} }
+                    (&clone).write(b"!").unwrap_err().kind()
+                });
+                if round % 2 == 0 {
+                    thread::yield_now();
+                }
+                ours.shutdown(Shutdown::Write).unwrap();
+                assert_eq!(waits.join(), ErrorKind::BrokenPipe);
+            }
+        },
+    );
+}
+
+/// The same of a copy, which waits by a select; and a copy that passes an end on tells others who write to that stream.
+#[test]
+fn a_shutdown_ends_a_copy_that_waits_for_room() {
+    matrix(
+        LIMIT / 2,
+        "a copy to a Unix stream that is shut down",
+        |case| {
+            for _ in 0..20 {
+                let (mut client, inner) = UnixStream::pair().unwrap();
+                let (outer, server) = full_pair();
+                let clone = outer.try_clone().unwrap();
+                let copy = case.spawn(move || withy::io::copy_bidirectional(&inner, &outer));
+                client.write_all(b"this has no room").unwrap();
+                clone.shutdown(Shutdown::Write).unwrap();
+                drop(server);
+                drop(client);
+                drop(copy.join());
+
+                let (client, inner) = UnixStream::pair().unwrap();
+                let (outer, server) = full_pair();
+                let writer = outer.try_clone().unwrap();
+                let writes = case.spawn(move || (&writer).write(b"!").unwrap_err().kind());
+                let copy = case.spawn(move || withy::io::copy_bidirectional(&inner, &outer));
+                client.shutdown(Shutdown::Write).unwrap();
+                assert_eq!(writes.join(), ErrorKind::BrokenPipe);
+                drop((server, client));
+                drop(copy.join());
+            }
+        },
+    );
+}
