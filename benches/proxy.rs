@@ -9,6 +9,8 @@
 
 #[path = "relay/peers.rs"]
 mod peers;
+#[path = "peers/spread.rs"]
+mod spread;
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 
 use peers::Peer;
+use spread::Spread;
 
 /// What source and sink move at a time.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -260,33 +263,5 @@ fn print_targets(columns: &[(Peer, Vec<Sample>)]) {
             Spread::of(rates.into_iter()).median,
             Spread::of(cpus.into_iter()).median,
         );
-    }
-}
-
-/// A figure over all rounds.
-struct Spread {
-    min: f64,
-    median: f64,
-    max: f64,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Spread {
-        let mut values = values.collect::<Vec<_>>();
-        values.sort_by(f64::total_cmp);
-        Spread {
-            min: values[0],
-            median: values[values.len() / 2],
-            max: values[values.len() - 1],
-        }
-    }
-}
-
-impl std::fmt::Display for Spread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&format!(
-            "{:.0} [{:.0}..{:.0}]",
-            self.median, self.min, self.max
-        ))
     }
 }

@@ -9,46 +9,8 @@
 
 mod peers;
 
-use std::error::Error;
 use std::process::ExitCode;
 
-use clap::Parser;
-use peers::{ClientOptions, Comparison, Protocol, ServerOptions};
-
-/// Compares UDP echo servers: rate, server CPU per packet and latency
-#[derive(Parser)]
-#[command(name = "udp_cpu")]
-struct Options {
-    #[command(flatten)]
-    comparison: Comparison,
-
-    #[command(subcommand)]
-    role: Option<Role>,
-}
-
-/// What a child process does.
-#[derive(clap::Subcommand)]
-enum Role {
-    #[command(hide = true)]
-    Server(ServerOptions),
-    #[command(hide = true)]
-    Client(ClientOptions),
-}
-
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    match &options.role {
-        None => options.comparison.run(Protocol::Udp),
-        Some(Role::Server(server)) => server.run(),
-        Some(Role::Client(client)) => client.run(),
-    }
+    peers::main(peers::Protocol::Udp)
 }

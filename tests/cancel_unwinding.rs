@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rig::child::alone;
 use rig::endings::{Flag, OnDrop, assert_cancelled};
 use rig::{each_runtime, text_of, until};
 use support::sockets::{narrow_pair, pair};
@@ -245,4 +246,35 @@ fn destructors_of_a_cancellation_wait_but_not_for_sockets() {
             assert_eq!(last, "bye", "{label}");
         },
     );
+}
+
+/// Promise 53. So does I/O inside `no_park`, where a panic would be the second one and end the process.
+#[test]
+fn io_in_a_destructor_inside_no_park_gives_up() {
+    if !alone("io_in_a_destructor_inside_no_park_gives_up", &[]) {
+        return;
+    }
+    each_runtime("I/O where nothing may park", |runtime, label| {
+        let (mut silent, _peer) = pair();
+        let outcome = Arc::new(Mutex::new(None));
+        let running = Flag::default();
+        let cancelled = runtime.spawn({
+            let (outcome, running) = (outcome.clone(), running.clone());
+            move || {
+                let _reads = OnDrop(move || {
+                    let read = withy::no_park(|| silent.read(&mut [0; 1]));
+                    *outcome.lock().unwrap() = Some(read);
+                });
+                running.set();
+                loop {
+                    withy::park();
+                }
+            }
+        });
+        running.wait();
+        cancelled.cancel();
+        assert_cancelled(cancelled, label);
+        let read = outcome.lock().unwrap().take().expect("the destructor ran");
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::TimedOut, "{label}");
+    });
 }

@@ -3,7 +3,7 @@
 mod rig;
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use support::{LIMIT, runtime, within};
 use withy::Runtime;
+use withy::net::UnixStream;
 use withy::sync::Semaphore;
 
 /// Runs `body` in a forked child, which then exits, and gives how it ended.
@@ -184,4 +185,34 @@ fn a_child_forked_before_the_first_runtime_may_start_one() {
         runtime.shutdown(LIMIT).unwrap();
     });
     assert!(status.success(), "{status}");
+}
+
+/// Without a runtime a child may go on as its parent does. What its copies leave in a pipe, its parent does not find.
+#[test]
+fn a_forked_child_and_its_parent_copy_through_pipes_of_their_own() {
+    const TEST: &str = "a_forked_child_and_its_parent_copy_through_pipes_of_their_own";
+    if !rig::child::alone(TEST, &[]) {
+        return;
+    }
+    let copy = |text: &[u8], to: &mut UnixStream| {
+        let (mut from, mut source) = UnixStream::pair().unwrap();
+        source.write_all(text).unwrap();
+        drop(source);
+        withy::io::copy(&mut from, to)
+    };
+    let (mut to, mut sink) = UnixStream::pair().unwrap();
+    // This makes the pipe that the thread keeps.
+    copy(b"before ", &mut to).unwrap();
+    let child = in_forked_child(|| {
+        let (mut full, _sink) = UnixStream::pair().unwrap();
+        full.set_nonblocking(true).unwrap();
+        while full.write(&[0; 4096]).is_ok() {}
+        copy(b"the child's", &mut full).unwrap_err();
+    });
+    assert!(child.success(), "the child could not copy: {child}");
+    copy(b"after", &mut to).unwrap();
+    drop(to);
+    let mut text = String::new();
+    sink.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "before after");
 }

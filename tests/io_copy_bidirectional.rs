@@ -26,6 +26,19 @@ struct Proxied {
     proxy: Caller<Outcome>,
 }
 
+impl Proxied {
+    /// The side that acts first, the other one, and the proxy between them.
+    fn seen_from(
+        self,
+        client_first: bool,
+    ) -> (std::net::TcpStream, std::net::TcpStream, Caller<Outcome>) {
+        match client_first {
+            true => (self.client, self.server, self.proxy),
+            false => (self.server, self.client, self.proxy),
+        }
+    }
+}
+
 /// Both connections are dropped when the copy has ended.
 fn proxied(case: &Case, copy: BidirectionalCopy) -> Proxied {
     between(case, copy, pair)
@@ -129,15 +142,7 @@ fn bytes_arrive_exactly_through_narrow_connections() {
 fn a_half_close_is_passed_on_and_the_other_direction_goes_on() {
     matrix(LIMIT, "half-closes", |case| {
         for client_first in [true, false] {
-            let Proxied {
-                client,
-                server,
-                proxy,
-            } = proxied(case, unlimited());
-            let (mut first, mut second) = match client_first {
-                true => (client, server),
-                false => (server, client),
-            };
+            let (mut first, mut second, proxy) = proxied(case, unlimited()).seen_from(client_first);
             first.write_all(b"request").unwrap();
             first.shutdown(Shutdown::Write).unwrap();
             let mut request = String::new();
@@ -164,15 +169,7 @@ fn a_half_close_is_passed_on_and_the_other_direction_goes_on() {
 fn a_reset_is_passed_on_as_a_reset() {
     matrix(LIMIT, "resets in the middle", |case| {
         for client_first in [true, false] {
-            let Proxied {
-                client,
-                server,
-                proxy,
-            } = proxied(case, unlimited());
-            let (mut first, mut second) = match client_first {
-                true => (client, server),
-                false => (server, client),
-            };
+            let (mut first, mut second, proxy) = proxied(case, unlimited()).seen_from(client_first);
             first.write_all(b"half a mess").unwrap();
             second.read_exact(&mut [0; 11]).unwrap();
             reset(first);

@@ -2,6 +2,8 @@
 //! several threads share what any of them may find ready.
 #![allow(dead_code, reason = "the example uses the rest")]
 
+#[path = "../examples/models/parts/atomic.rs"]
+mod atomic;
 #[path = "../examples/models/parts/claim.rs"]
 mod claim;
 #[path = "../examples/models/parts/ring.rs"]
@@ -29,11 +31,12 @@ fn a_ring_is_full_after_its_slots_and_empty_again() {
             *producer.claim().expect("there is room") = round * 4 + item;
             producer.publish();
         }
-        assert!(producer.is_full());
+        assert!(producer.is_full() && !producer.is_drained());
         for item in 0..4 {
             assert_eq!(consumer.peek(), Some(&mut (round * 4 + item)));
             consumer.consume();
         }
+        assert!(producer.is_drained());
     }
 }
 

@@ -142,7 +142,7 @@ fn an_impatient_server_turns_the_backlog_away() {
 #[test]
 fn every_passing_error_of_accept_is_got_over() {
     const TIMES: usize = 4;
-    if !fault::in_child("every_passing_error_of_accept_is_got_over") {
+    if !alone("every_passing_error_of_accept_is_got_over", &[]) {
         return;
     }
     fault::trap_accept();
@@ -183,7 +183,7 @@ fn every_passing_error_of_accept_is_got_over() {
 /// Law 8. An answer that every call gets, and that takes nothing from the backlog, does not make it spin, either.
 #[test]
 fn an_error_that_never_passes_does_not_spin() {
-    if !fault::in_child("an_error_that_never_passes_does_not_spin") {
+    if !alone("an_error_that_never_passes_does_not_spin", &[]) {
         return;
     }
     fault::trap_accept();
@@ -240,7 +240,7 @@ fn an_episode_is_logged_once() {
         }
         fn flush(&self) {}
     }
-    if !fault::in_child("an_episode_is_logged_once") {
+    if !alone("an_episode_is_logged_once", &[]) {
         return;
     }
     fault::trap_accept();

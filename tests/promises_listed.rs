@@ -48,7 +48,7 @@ fn sources_in(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The doc comments that stand above `#[test]`, each as one line.
+/// The doc comments that stand above `#[test]`, or above a test for several types (`tests/endpoints/`), each as one line.
 fn docs_of_tests(source: &str) -> Vec<String> {
     let mut docs = Vec::new();
     let mut doc = String::new();
@@ -56,7 +56,7 @@ fn docs_of_tests(source: &str) -> Vec<String> {
         if let Some(text) = line.strip_prefix("///") {
             doc.push(' ');
             doc.push_str(text.trim());
-        } else if line == "#[test]" {
+        } else if line == "#[test]" || line.contains(">() for [") {
             docs.push(std::mem::take(&mut doc));
         } else if !line.starts_with("#[") {
             doc.clear();
@@ -88,9 +88,11 @@ fn number(word: &str) -> Option<u32> {
 #[test]
 fn promises_are_read_from_the_docs_of_tests_alone() {
     let source = "/// Promises 31, 33 and 35. At most 61 runs.\n#[test]\nfn a() {}\n\
-                  /// Promise 2\nfn helper() {}\n/// Promise 9: never.\n#[ignore]\n#[test]\nfn b() {}";
+                  /// Promise 2\nfn helper() {}\n/// Promise 9: never.\n#[ignore]\n#[test]\nfn b() {}\n\
+                  /// Promise 4.\nfn c<E: Stream>() for [TcpStream, UnixStream] {";
     let docs = docs_of_tests(source);
-    assert_eq!(docs.len(), 2);
+    assert_eq!(docs.len(), 3);
     assert_eq!(promises_in(&docs[0]), BTreeSet::from([31, 33, 35]));
     assert_eq!(promises_in(&docs[1]), BTreeSet::from([9]));
+    assert_eq!(promises_in(&docs[2]), BTreeSet::from([4]));
 }

@@ -170,6 +170,50 @@ fn the_netpoller_is_served_while_the_run_queue_is_never_empty() {
     }
 }
 
+/// Promise 32. Runs that are long all at once come when the worker has just settled for sixty short ones to its next turn:
+/// the watchdog sees to it that these are not waited for.
+#[test]
+fn the_netpoller_is_served_when_runs_become_long_all_at_once() {
+    const LONG: Duration = Duration::from_millis(20);
+    within(LIMIT, "a reader behind long runs", || {
+        let runtime = runtime(1, false);
+        let (mut ours, mut peer) = pair();
+        let reads = Arc::new(AtomicUsize::new(0));
+        let seen = reads.clone();
+        let reader = runtime.spawn(move || {
+            for _ in 0..2 {
+                ours.read_exact(&mut [0]).unwrap();
+                seen.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let neighbour = runtime.spawn(move || {
+            for _ in 0..1_000 {
+                withy::yield_now();
+            }
+            peer.write_all(b"1").unwrap();
+            // A turn finds it: the next is sixty runs away.
+            while reads.load(Ordering::SeqCst) == 0 {
+                withy::yield_now();
+            }
+            peer.write_all(b"2").unwrap();
+            let mut runs = 0;
+            while reads.load(Ordering::SeqCst) == 1 {
+                let begun = Instant::now();
+                while begun.elapsed() < LONG {
+                    std::hint::spin_loop();
+                }
+                runs += 1;
+                withy::yield_now();
+            }
+            runs
+        });
+        let runs = neighbour.join().unwrap();
+        reader.join().unwrap();
+        // Four by the watchdog's time; it may be late.
+        assert!(runs < TURN_RUNS_MAX / 2, "{runs} long runs came first");
+    });
+}
+
 /// Promise 32. A sleeper's time is served while two coroutines keep the run queue from ever being empty.
 #[test]
 fn timers_are_served_while_the_run_queue_is_never_empty() {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rig::child::alone;
 use rig::serving::{Serving, ask, assert_is_whole, echo, read_to_end};
 use rig::{each_runtime, until};
 use support::{Callers, Case, LIMIT, fault, matrix, within};
@@ -141,7 +142,7 @@ fn the_limit_holds_for_all_listeners_together() {
 #[test]
 fn no_herd_is_woken_by_a_connection() {
     const CLIENTS: usize = 100;
-    if !fault::in_child("no_herd_is_woken_by_a_connection") {
+    if !alone("no_herd_is_woken_by_a_connection", &[]) {
         return;
     }
     fault::trap_accept();

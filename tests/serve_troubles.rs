@@ -4,6 +4,7 @@
 mod rig;
 mod support;
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
@@ -94,9 +95,30 @@ impl Odd {
     }
 }
 
-/// The name by which a connection's peer goes.
-#[derive(Clone, Debug)]
+/// The name by which a connection's peer goes: to a log that looks, none.
+#[derive(Clone)]
 struct Somebody;
+
+impl fmt::Debug for Somebody {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("somebody who was asked for a name")
+    }
+}
+
+/// Writes all that it is told, to nobody.
+struct Scribe;
+
+impl log::Log for Scribe {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        drop(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
 
 impl Listener for Odd {
     type Connection = TcpStream;
@@ -114,6 +136,32 @@ impl Listener for Odd {
             withy::park();
         }
     }
+}
+
+/// Promise 52. Who tells of a panic may panic in turn: it is that connection's matter still.
+#[test]
+fn a_peer_that_cannot_be_told_of_does_no_harm() {
+    log::set_logger(&Scribe).expect("the only logger of this program");
+    log::set_max_level(log::LevelFilter::Error);
+    matrix(LIMIT, "peers whose Debug panics", |case| {
+        let listener = Odd::new();
+        let address = listener.listener.local_addr().unwrap();
+        let close = CancelToken::new();
+        let server = Server::new().until(&close);
+        let counters = server.counters();
+        let serving = case.spawn(move || {
+            server.serve(listener, |_, _| -> io::Result<()> {
+                panic!("in the handler")
+            })
+        });
+        for panicked in 1..=2 {
+            let client = StdStream::connect(address).unwrap();
+            assert_eq!(read_to_end(&client), b"");
+            until(|| counters.read().panicked == panicked);
+        }
+        close.cancel();
+        assert_eq!(serving.join().unwrap().panicked, 2);
+    });
 }
 
 /// A listener that panics ends the server, with the panic, rather than leave it with the other listeners.

@@ -1,4 +1,4 @@
-//! Descriptors: reused numbers, conversions to and from std, clones, close-on-exec.
+//! Descriptors: conversions to and from std, clones, close-on-exec.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use support::sockets::pair;
-use support::{Callers, Case, LIMIT, matrix, pollers_of, within};
+use support::{Callers, Case, LIMIT, matrix, within};
 use withy::net::{TcpListener, TcpStream};
 
 fn is_open(fd: RawFd) -> bool {
@@ -19,67 +19,6 @@ fn is_open(fd: RawFd) -> bool {
 fn is_close_on_exec(fd: impl AsFd) -> bool {
     // SAFETY: F_GETFD reads a flag of an open descriptor.
     unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_GETFD) & libc::FD_CLOEXEC != 0 }
-}
-
-/// Promise 10. Each round leaves an event behind for a number that the next round uses again. A reader that got it
-/// would return 0, or too early, instead of its own byte.
-#[test]
-fn a_reused_descriptor_number_never_gets_its_predecessors_event() {
-    matrix(LIMIT, "300 connections on the same numbers", |case| {
-        let mut reused = 0;
-        let mut last = -1;
-        for round in 0..300 {
-            let (mut ours, mut peer) = pair();
-            let fd = ours.as_raw_fd();
-            reused += usize::from(fd == last);
-            last = fd;
-            let reader = case.spawn(move || {
-                let mut byte = [0];
-                let n = ours.read(&mut byte).unwrap();
-                // Dropped here, right before the peer's end can arrive.
-                (n, byte[0])
-            });
-            if round % 3 == 0 {
-                reader.until_waiting(fd);
-            }
-            peer.write_all(&[round as u8]).unwrap();
-            drop(peer);
-            assert_eq!(reader.join(), (1, round as u8));
-        }
-        // Other tests of this process open descriptors too, so not every number comes again.
-        assert!(
-            reused > 0,
-            "no descriptor number was ever reused: this tested nothing"
-        );
-    });
-}
-
-/// Promise 10.
-#[test]
-fn a_stream_that_waited_works_after_a_trip_through_a_raw_descriptor() {
-    matrix(LIMIT, "a stream made from a raw descriptor", |case| {
-        let (mut ours, mut peer) = pair();
-        let fd = ours.as_raw_fd();
-        let first = case.spawn(move || {
-            ours.read_exact(&mut [0]).unwrap();
-            ours.into_raw_fd()
-        });
-        first.until_waiting(fd);
-        peer.write_all(b"1").unwrap();
-        let raw = first.join();
-        assert_eq!(raw, fd, "a sole owner gives the descriptor itself");
-        assert_eq!(pollers_of(raw), 0, "what is given away is deregistered");
-        // SAFETY: `into_raw_fd` has just given it to us.
-        let mut again = unsafe { TcpStream::from_raw_fd(raw) };
-        let second = case.spawn(move || {
-            let mut byte = [0];
-            again.read_exact(&mut byte).unwrap();
-            byte[0]
-        });
-        second.until_waiting(fd);
-        peer.write_all(b"2").unwrap();
-        assert_eq!(second.join(), b'2');
-    });
 }
 
 /// Promise 10.

@@ -1,5 +1,6 @@
 //! Listening: ports used again, the backlog, what accept does when the kernel fails it.
 
+mod rig;
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
@@ -7,6 +8,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
+use rig::child::alone;
 use socket2::SockRef;
 use support::sockets::kind;
 use support::{Callers, Case, LIMIT, fault, matrix, within};
@@ -97,7 +99,7 @@ fn backlog(listener: &TcpListener) -> u32 {
 /// Promise 13. In a process of its own, in which the kernel's answers are made up.
 #[test]
 fn accept_passes_over_connections_that_died() {
-    if !fault::in_child("accept_passes_over_connections_that_died") {
+    if !alone("accept_passes_over_connections_that_died", &[]) {
         return;
     }
     fault::trap_accept();
@@ -115,7 +117,7 @@ fn accept_passes_over_connections_that_died() {
 /// Promise 14, for accept.
 #[test]
 fn accept_is_tried_again_when_it_was_interrupted() {
-    if !fault::in_child("accept_is_tried_again_when_it_was_interrupted") {
+    if !alone("accept_is_tried_again_when_it_was_interrupted", &[]) {
         return;
     }
     fault::trap_accept();
@@ -133,7 +135,7 @@ fn accept_is_tried_again_when_it_was_interrupted() {
 /// Promise 45. One call of ours is one call of the kernel's, and its error is ours; the connection stays for later.
 #[test]
 fn accept_returns_exhaustion_at_once_and_recovers() {
-    if !fault::in_child("accept_returns_exhaustion_at_once_and_recovers") {
+    if !alone("accept_returns_exhaustion_at_once_and_recovers", &[]) {
         return;
     }
     fault::trap_accept();
@@ -159,7 +161,7 @@ fn accept_returns_exhaustion_at_once_and_recovers() {
 /// Promise 45, with a real limit: the acceptor waits in the netpoller when descriptors run out, and again afterwards.
 #[test]
 fn accept_recovers_when_a_descriptor_is_freed() {
-    if !fault::in_child("accept_recovers_when_a_descriptor_is_freed") {
+    if !alone("accept_recovers_when_a_descriptor_is_freed", &[]) {
         return;
     }
     for (full_stealing, callers) in [

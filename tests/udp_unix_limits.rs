@@ -20,7 +20,7 @@ const FAR: Duration = Duration::from_secs(3600);
 
 each! {
     /// Promise 22. A timeout ends a read and a peek as std's does, a deadline with an error of its own; neither early.
-    fn limits_end_reads_and_peeks<E>() for [UdpSocket, UnixDatagram, UnixStream] {
+    fn limits_end_reads_and_peeks<E: Endpoint>() for [UdpSocket, UnixDatagram, UnixStream] {
         matrix(LIMIT, "reads with limits", |case| {
             case.run(|| {
                 let (ours, _peer) = E::pair();
@@ -41,7 +41,7 @@ each! {
     }
 
     /// Promise 5. The same of writers: a blocked one ends by its limits, and goes on when the peer drains.
-    fn limits_end_writes<E>() for [UnixDatagram, UnixStream] {
+    fn limits_end_writes<E: Endpoint>() for [UnixDatagram, UnixStream] {
         matrix(LIMIT, "writes with limits", |case| {
             let (ours, peer) = E::narrow_pair();
             let ours = Arc::new(ours);
@@ -78,7 +78,7 @@ each! {
 
     /// Promises 24 and 25. Past the deadline calls fail at once, every time, but for what can be done without waiting;
     /// cleared, they block again.
-    fn a_deadline_in_the_past_fails_at_once_and_cleared_blocks_again<E>() for [UdpSocket, UnixDatagram, UnixStream] {
+    fn a_deadline_in_the_past_fails_at_once_and_cleared_blocks_again<E: Endpoint>() for [UdpSocket, UnixDatagram, UnixStream] {
         matrix(LIMIT, "a deadline in the past", |case| {
             let (ours, peer) = E::pair();
             let ours = Arc::new(ours);
@@ -105,7 +105,7 @@ each! {
     }
 
     /// Promise 26. A deadline that is set meanwhile ends all who are blocked; one that is moved away lets them wait on.
-    fn a_changed_deadline_reaches_blocked_callers<E>() for [UdpSocket, UnixDatagram, UnixStream] {
+    fn a_changed_deadline_reaches_blocked_callers<E: Endpoint>() for [UdpSocket, UnixDatagram, UnixStream] {
         matrix(LIMIT, "a deadline that is changed meanwhile", |case| {
             let (ours, peer) = E::pair();
             ours.set_read_deadline(Some(Instant::now() + FAR));
@@ -131,7 +131,7 @@ each! {
     }
 
     /// Promise 25. Messages that race a deadline over and over are returned or stay readable.
-    fn messages_that_race_a_deadline_are_not_lost<E>() for [UdpSocket, UnixDatagram, UnixStream] {
+    fn messages_that_race_a_deadline_are_not_lost<E: Endpoint>() for [UdpSocket, UnixDatagram, UnixStream] {
         const MESSAGES: usize = 200;
         matrix(LIMIT, "messages against deadlines", |case| {
             let (ours, peer) = E::pair();
@@ -161,7 +161,7 @@ each! {
     }
 
     /// Promises 19 and 23. Zero is refused, the shortest timeout fires, the longest is as good as none.
-    fn the_ends_of_the_range_behave_as_stds<E>() for [UdpSocket, UnixDatagram, UnixStream] {
+    fn the_ends_of_the_range_behave_as_stds<E: Endpoint>() for [UdpSocket, UnixDatagram, UnixStream] {
         matrix(LIMIT, "extreme timeouts", |case| {
             let (ours, peer) = E::pair();
             let ours = case.run(move || {
@@ -192,7 +192,7 @@ each! {
     }
 
     /// Promise 19. Modes belong to the socket: all clones see them, and they stand in the descriptor as with std.
-    fn clones_share_modes<E>() for [UdpSocket, UnixDatagram, UnixStream] {
+    fn clones_share_modes<E: Endpoint>() for [UdpSocket, UnixDatagram, UnixStream] {
         within(LIMIT, "a mode set through a clone", || {
             let (ours, _peer) = E::pair();
             let clone = E::clone(&ours);
@@ -206,7 +206,7 @@ each! {
     }
 
     /// Promise 43. A select takes a socket that becomes readable, and leaves what is there to the read.
-    fn a_select_waits_for_a_readable_socket<E>() for [UdpSocket, UnixDatagram, UnixStream] {
+    fn a_select_waits_for_a_readable_socket<E: Endpoint>() for [UdpSocket, UnixDatagram, UnixStream] {
         matrix(LIMIT, "a select of two sockets", |case| {
             let (first, _first_peer) = E::pair();
             let (second, peer) = E::pair();
@@ -232,7 +232,7 @@ each! {
     }
 
     /// Promise 43. A connected socket whose peer is full is not writable until that drains.
-    fn a_select_waits_for_a_writable_socket<E>() for [UnixDatagram, UnixStream] {
+    fn a_select_waits_for_a_writable_socket<E: Endpoint>() for [UnixDatagram, UnixStream] {
         matrix(LIMIT, "a select of a full socket", |case| {
             let (ours, peer) = E::narrow_pair();
             ours.set_nonblocking(true);
@@ -259,7 +259,7 @@ each! {
     }
 
     /// Promise 39. One whose socket is always ready lets its neighbours on the same worker run.
-    fn an_always_ready_socket_does_not_starve_its_neighbours<E>() for [UdpSocket, UnixDatagram, UnixStream] {
+    fn an_always_ready_socket_does_not_starve_its_neighbours<E: Endpoint>() for [UdpSocket, UnixDatagram, UnixStream] {
         within(LIMIT, "a neighbour of an always ready socket", || {
             let case = Case::new(1, false, Callers::Coroutines);
             let (ours, peer) = E::pair();
@@ -283,7 +283,7 @@ each! {
     }
 
     /// Promise 14. Reads and writes in a storm of signals.
-    fn no_blocking_call_is_interrupted_by_signals<E>() for [UdpSocket, UnixDatagram, UnixStream] {
+    fn no_blocking_call_is_interrupted_by_signals<E: Endpoint>() for [UdpSocket, UnixDatagram, UnixStream] {
         matrix(LIMIT, "ping-pong in a storm of signals", |case| {
             let (ours, peer) = E::pair();
             let _storm = Storm::begin();

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use clap::ValueEnum;
 
+use super::spread::Spread;
 use super::{Layout, Peer, Protocol, Sample, measure};
 
 /// What is measured, and how often.
@@ -105,8 +106,7 @@ fn print_table(layout: Layout, connections: usize, columns: &[(Peer, Vec<Sample>
             .to_possible_value()
             .map_or(String::new(), |value| value.get_name().into());
         println!(
-            "{name:18} {:>30}  {:>30}  {:8.1} {:8.1}  {:5.2}× {:5.2}×",
-            format!("{:.0} [{:.0}..{:.0}]", rate.median, rate.min, rate.max),
+            "{name:18} {rate:>30}  {:>30}  {:8.1} {:8.1}  {:5.2}× {:5.2}×",
             format!(
                 "{:.2} [{:.2}..{:.2}] ({:.2} + {:.2})",
                 cpu.median,
@@ -122,23 +122,4 @@ fn print_table(layout: Layout, connections: usize, columns: &[(Peer, Vec<Sample>
         );
     }
     println!();
-}
-
-/// A figure over all rounds.
-struct Spread {
-    min: f64,
-    median: f64,
-    max: f64,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Spread {
-        let mut values = values.collect::<Vec<_>>();
-        values.sort_by(f64::total_cmp);
-        Spread {
-            min: values[0],
-            median: values[values.len() / 2],
-            max: values[values.len() - 1],
-        }
-    }
 }

@@ -4,15 +4,20 @@
 //! time of a server is exactly that of its process, and each side can be bound to its own cores.
 
 mod client;
+mod command;
 mod comparison;
 mod process;
 mod raw_epoll;
 mod server;
+mod spread;
 mod sys;
 mod udp;
 mod withy_echo;
 
-pub(crate) use client::ClientOptions;
-pub(crate) use comparison::Comparison;
-pub(crate) use process::{Layout, Sample, measure};
-pub(crate) use server::{Peer, Protocol, ServerOptions};
+pub(crate) use command::main;
+pub(crate) use server::Protocol;
+
+use client::ClientOptions;
+use comparison::Comparison;
+use process::{Layout, Sample, measure};
+use server::{Peer, ServerOptions};

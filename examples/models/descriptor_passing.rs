@@ -25,7 +25,7 @@ use crate::parts::event_loop::{Poller, READS, RESERVED, Reactor};
 use crate::parts::pollers::Epoll;
 use crate::parts::processes::{REPLACE_PAUSE, fork, wait};
 use crate::protocol::Service;
-use crate::server::{Server, accept};
+use crate::server::{ACCEPT_PAUSE, Server, accept_nonblocking};
 
 pub(crate) const MODEL: Model = Model {
     name: "descriptor-passing",
@@ -48,12 +48,12 @@ struct Worker {
 
 fn run(server: &Server) -> io::Result<()> {
     let listener = server.listener()?;
-    let workers = (0..server.workers).map(|_| start(server.service));
+    let workers = (0..server.workers).map(|_| start(server.service, None));
     let mut workers = workers.collect::<io::Result<Vec<_>>>()?;
     server.ready(listener.local_addr()?);
     let mut turn = 0;
-    while let Some(client) = accept(&listener)? {
-        give(&client, &mut workers[turn], server.service)?;
+    while let Some(client) = accept_nonblocking(&listener)? {
+        give(client, &mut workers[turn], server.service)?;
         turn = (turn + 1) % server.workers;
     }
     // The end of its channel is for a worker the time to stop. Shut down, not closed: others have copies of it by fork.
@@ -66,24 +66,33 @@ fn run(server: &Server) -> io::Result<()> {
     Ok(())
 }
 
-fn start(service: Service) -> io::Result<Worker> {
+/// Begins with `first`, which it inherits.
+fn start(service: Service, first: Option<TcpStream>) -> io::Result<Worker> {
     let (ours, theirs) = UnixStream::pair()?;
     // SAFETY: this model starts no threads.
-    let id = unsafe { fork(|| work(theirs, service)) }?;
+    let id = unsafe { fork(|| work(theirs, service, first)) }?;
     Ok(Worker { id, channel: ours })
 }
 
 /// Gives it to a worker, or to one that takes its place. A channel that is full makes the master wait: then
 /// connections wait in the listener's queue.
-fn give(client: &TcpStream, worker: &mut Worker, service: Service) -> io::Result<()> {
-    while let Err(error) = send(&worker.channel, client) {
-        if !matches!(error, Errno::PIPE | Errno::CONNRESET) {
-            return Err(error.into());
+fn give(client: TcpStream, worker: &mut Worker, service: Service) -> io::Result<()> {
+    loop {
+        match send(&worker.channel, &client) {
+            Ok(()) => return Ok(()),
+            // Too many are under way, or there is no memory, until workers have taken some.
+            Err(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => thread::sleep(ACCEPT_PAUSE),
+            Err(Errno::PIPE | Errno::CONNRESET) => break,
+            Err(error) => return Err(error.into()),
         }
-        log::warn!("a worker has failed, another takes its place");
-        wait(worker.id, 0);
-        thread::sleep(REPLACE_PAUSE);
-        *worker = start(service)?;
+    }
+    log::warn!("a worker has failed, another takes its place");
+    wait(worker.id, 0);
+    thread::sleep(REPLACE_PAUSE);
+    match start(service, Some(client)) {
+        Ok(successor) => *worker = successor,
+        // The next connection tries again.
+        Err(error) => log::warn!("no process for a worker: {error}"),
     }
     Ok(())
 }
@@ -100,18 +109,21 @@ fn send(channel: &UnixStream, client: &TcpStream) -> rustix::io::Result<()> {
 }
 
 /// Serves what the channel brings, until it ends and the last connection has ended.
-fn work(channel: UnixStream, service: Service) -> io::Result<()> {
+fn work(channel: UnixStream, service: Service, first: Option<TcpStream>) -> io::Result<()> {
     channel.set_nonblocking(true)?;
     let mut poller = Epoll::new()?;
     poller.add(channel.as_raw_fd(), RESERVED, READS)?;
     let mut reactor = Reactor::new(poller, service);
+    if let Some(client) = first {
+        reactor.adopt(client);
+    }
     let mut is_open = true;
     while is_open || !reactor.is_idle() {
         let mut has_mail = false;
         reactor.turn(|_| has_mail = true)?;
         while has_mail {
             match receive(&channel) {
-                Ok(Some(client)) => reactor.adopt(client)?,
+                Ok(Some(client)) => reactor.adopt(client),
                 Ok(None) => {
                     is_open = false;
                     has_mail = false;

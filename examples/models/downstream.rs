@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use withy::net::{TcpListener, TcpStream};
 
+use crate::server::{ACCEPT_PAUSE, Verdict, verdict};
+
 /// How long it takes to answer.
 pub(crate) const DELAY: Duration = Duration::from_millis(1);
 
@@ -15,7 +17,17 @@ pub(crate) fn serve() -> io::Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         println!("ready {}", listener.local_addr()?);
         loop {
-            let (stream, _) = listener.accept()?;
+            let stream = match listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) => match verdict(&error) {
+                    Verdict::Again => continue,
+                    Verdict::Later => {
+                        withy::sleep(ACCEPT_PAUSE);
+                        continue;
+                    }
+                    Verdict::Stop | Verdict::Fail => return Err(error),
+                },
+            };
             stream.set_nodelay(true)?;
             withy::spawn(move || answer(&stream));
         }

@@ -6,15 +6,16 @@
 //! threads for each readiness, also for half a request; all of the pool may come to wait for something slow.
 //! **In the wild**: Tomcat's NIO connector, Jetty, early HBase and Thrift's THsHaServer's cousins.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
-use crate::parts::callbacks::{ready, send};
+use crate::parts::callbacks::send;
 use crate::parts::claim::Claim;
 use crate::parts::event_loop::{Interest, Poller, Reactor, Serves, Waked};
+use crate::parts::input::{Input, Told};
 use crate::parts::pollers::Epoll;
 use crate::parts::pool::{Pool, WAITING_THREADS, with_pool};
 use crate::parts::returns::Returns;
@@ -35,14 +36,17 @@ pub(crate) const MODEL: Model = Model {
     pollers: &[],
 };
 
+/// What one connection may have done before it is another's turn: else as many as there are threads could keep all of them.
+const REQUESTS_IN_A_ROW_MAX: usize = 16;
+
 fn run(server: &Server) -> io::Result<()> {
     let listener = server.listener()?;
     server.ready(listener.local_addr()?);
     let epoll = Epoll::new()?;
-    let ended = Returns::new(&epoll)?;
+    let given_back = Returns::new(&epoll)?;
     let serve = |socket: Arc<Socket>| {
-        if !socket.serve() {
-            ended.push(socket.place);
+        if socket.serve() {
+            given_back.push(socket.place);
         }
     };
     with_pool(server.workers * WAITING_THREADS, serve, |pool| {
@@ -54,7 +58,7 @@ fn run(server: &Server) -> io::Result<()> {
         reactor.listen(listener)?;
         while !reactor.is_idle() {
             reactor.turn(|_| {})?;
-            for place in ended.take() {
+            for place in given_back.take() {
                 reactor.resume(place, |_| {})?;
             }
         }
@@ -71,6 +75,7 @@ struct Queue<'a> {
 struct Socket {
     stream: TcpStream,
     place: usize,
+    told: Told,
     /// Being in the queue, or with a thread.
     claim: Claim,
     /// Of whoever has the claim; nobody ever waits for it.
@@ -78,6 +83,7 @@ struct Socket {
 }
 
 struct Connection {
+    input: Input,
     handler: Handler,
     received: Vec<u8>,
     out: Vec<u8>,
@@ -98,8 +104,10 @@ impl Serves for Queue<'_> {
         Arc::new(Socket {
             stream: client,
             place,
+            told: Told::default(),
             claim: Claim::default(),
             connection: Mutex::new(Connection {
+                input: Input::default(),
                 handler: Handler::new(self.service),
                 received: Vec::new(),
                 out: Vec::new(),
@@ -113,8 +121,11 @@ impl Serves for Queue<'_> {
         &mut self,
         socket: &mut Arc<Socket>,
         _: &mut impl Poller,
-        _: Waked,
+        waked: Waked,
     ) -> io::Result<bool> {
+        if let Some(told) = waked.told {
+            socket.told.add(told);
+        }
         if socket.claim.take() {
             if socket.connection().has_ended {
                 return Ok(false);
@@ -130,15 +141,23 @@ impl Serves for Queue<'_> {
 }
 
 impl Socket {
-    /// Does all that can be done, and gives the socket back. False: the connection has come to its end.
+    /// Does what can be done, and gives the socket back. True: the reactor is to look at it: the connection has come to its end, or it
+    /// is another's turn.
     fn serve(&self) -> bool {
         loop {
             let mut connection = self.connection();
-            connection.has_ended |= !connection.go_on(&self.stream).unwrap_or(false);
+            connection.input.note(self.told.take(self.place * 2));
+            let left = connection.go_on(&self.stream).unwrap_or(Left::End);
+            connection.has_ended |= left == Left::End;
             let has_ended = connection.has_ended;
             drop(connection);
+            if left == Left::More {
+                // Who has come meanwhile has nothing to add: it is queued again.
+                while !self.claim.release() {}
+                return true;
+            }
             if self.claim.release() {
-                return !has_ended;
+                return has_ended;
             }
         }
     }
@@ -148,25 +167,43 @@ impl Socket {
     }
 }
 
+/// What is left when a thread leaves a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Left {
+    /// Nothing until the poller tells of it.
+    Nothing,
+    /// As much as one may do in a row is done, and there may be more.
+    More,
+    /// It has come to its end.
+    End,
+}
+
 impl Connection {
-    /// False: it has come to its end.
-    fn go_on(&mut self, mut stream: &TcpStream) -> io::Result<bool> {
+    fn go_on(&mut self, stream: &TcpStream) -> io::Result<Left> {
+        let mut requests = 0;
+        let mut buf = [0; BUFFER_BYTES];
         loop {
             send(stream, &mut self.out)?;
             if self.is_closing || !self.out.is_empty() {
                 // A client that does not read is not read from, either.
-                return Ok(!self.out.is_empty());
+                return Ok(match self.out.is_empty() {
+                    true => Left::End,
+                    false => Left::Nothing,
+                });
+            }
+            if requests == REQUESTS_IN_A_ROW_MAX {
+                return Ok(Left::More);
             }
             if let Some(request) = self.handler.cut(&mut self.received)? {
                 let reply = self.handler.request(request)?;
                 self.out = reply.bytes;
                 self.is_closing = reply.closes;
+                requests += 1;
                 continue;
             }
-            let mut buf = [0; BUFFER_BYTES];
-            match ready(stream.read(&mut buf))? {
-                None => return Ok(true),
-                Some(0) => return Ok(false),
+            match self.input.read(stream, &mut buf)? {
+                None => return Ok(Left::Nothing),
+                Some(0) => return Ok(Left::End),
                 Some(length) => self.received.extend_from_slice(&buf[..length]),
             }
         }

@@ -13,15 +13,21 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::net::SocketFlags;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 use slab::Slab;
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::parts::callbacks::Connection;
 use crate::parts::claim::Claim;
-use crate::parts::event_loop::{Poller, READS};
+use crate::parts::event_loop::{Poller, READS, Ready};
 use crate::parts::handle_set::HandleSet;
-use crate::protocol::Service;
-use crate::server::{ACCEPT_PAUSE, Server, Verdict, verdict};
+use crate::parts::input::Told;
+use crate::protocol::{BUFFER_BYTES, Service};
+use crate::server::{ACCEPT_PAUSE, Server, Verdict, take, verdict};
 
 /// The main thread is one of the workers.
 pub(crate) const MODEL: Model = Model {
@@ -39,12 +45,15 @@ pub(crate) const MODEL: Model = Model {
 
 const LISTENER: usize = usize::MAX;
 const END: usize = usize::MAX - 1;
+const PAUSE: usize = usize::MAX - 2;
 
 struct Team {
     handles: HandleSet,
     service: Service,
     listener: TcpListener,
     accepting: Claim,
+    /// A timer, for when the system has nothing for more connections: nobody waits for that, since each may be the only one.
+    pause: OwnedFd,
     /// An eventfd: each write sends one thread home.
     ending: OwnedFd,
     connections: Mutex<Connections>,
@@ -59,6 +68,8 @@ struct Connections {
 /// A connection that any thread may find ready.
 struct Seat {
     claim: Claim,
+    /// Of the client's socket, and of the downstream server's.
+    told: [Told; 2],
     /// Of whoever has the claim; nobody ever waits for it. None: it has ended.
     connection: Mutex<Option<Connection>>,
 }
@@ -72,10 +83,12 @@ fn run(server: &Server) -> io::Result<()> {
         service: server.service,
         listener,
         accepting: Claim::default(),
+        pause: timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?,
         ending: eventfd(0, EventfdFlags::CLOEXEC)?,
         connections: Mutex::default(),
     };
     (&team.handles).add(team.listener.as_raw_fd(), LISTENER, READS)?;
+    (&team.handles).add(team.pause.as_raw_fd(), PAUSE, READS)?;
     (&team.handles).add(team.ending.as_raw_fd(), END, READS)?;
     server.ready(addr);
     thread::scope(|threads| {
@@ -99,14 +112,15 @@ impl Team {
 
     fn take_turns(&self) -> io::Result<()> {
         let mut ready = Vec::new();
+        let mut buf = vec![0; BUFFER_BYTES];
         loop {
             // In here it is a follower, then the leader. When it returns it is neither, and another leads.
             (&self.handles).wait(&mut ready, None)?;
             for one in ready.drain(..) {
                 match one.token {
                     END => return Ok(()),
-                    LISTENER => self.accept()?,
-                    token => self.serve(token / 2, one.is_broken)?,
+                    LISTENER | PAUSE => self.accept()?,
+                    _ => self.serve(one, &mut buf)?,
                 }
             }
         }
@@ -117,22 +131,17 @@ impl Team {
             return Ok(());
         }
         loop {
-            let error = match self.listener.accept() {
-                Ok((client, _)) => {
-                    self.adopt(client)?;
+            let error = match take(&self.listener, SocketFlags::NONBLOCK) {
+                Ok(client) => {
+                    self.adopt(client);
                     continue;
                 }
                 Err(error) => error,
             };
             match verdict(&error) {
-                _ if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.accepting.release() {
-                        return Ok(());
-                    }
-                }
-                Verdict::Again => {}
-                // The others go on meanwhile.
-                Verdict::Later => thread::sleep(ACCEPT_PAUSE),
+                _ if error.kind() == io::ErrorKind::WouldBlock => {}
+                Verdict::Again => continue,
+                Verdict::Later => self.accept_later()?,
                 Verdict::Stop => {
                     let mut connections = self.connections();
                     connections.is_stopping = true;
@@ -140,34 +149,57 @@ impl Team {
                 }
                 Verdict::Fail => return Err(error),
             }
+            if self.accepting.release() {
+                return Ok(());
+            }
         }
     }
 
-    fn adopt(&self, client: TcpStream) -> io::Result<()> {
-        client.set_nonblocking(true)?;
-        client.set_nodelay(true)?;
+    /// Has somebody accept after a while.
+    fn accept_later(&self) -> io::Result<()> {
+        let once = Itimerspec {
+            it_interval: Timespec::default(),
+            it_value: Timespec {
+                tv_sec: 0,
+                tv_nsec: ACCEPT_PAUSE.subsec_nanos().into(),
+            },
+        };
+        timerfd_settime(&self.pause, TimerfdTimerFlags::empty(), &once)?;
+        Ok(())
+    }
+
+    fn adopt(&self, client: TcpStream) {
         let fd = client.as_raw_fd();
         let seat = Arc::new(Seat {
             claim: Claim::default(),
+            told: Default::default(),
             connection: Mutex::new(Some(Connection::new(client, self.service))),
         });
         // Whoever is told of it looks for it, and finds it only when this is done.
         let mut connections = self.connections();
         let place = connections.slab.insert(seat);
-        (&self.handles).add(fd, place * 2, READS)
+        if let Err(error) = (&self.handles).add(fd, place * 2, READS) {
+            log::warn!("a connection is refused: {error}");
+            connections.slab.remove(place);
+        }
     }
 
-    fn serve(&self, place: usize, is_broken: bool) -> io::Result<()> {
+    fn serve(&self, told: Ready, buf: &mut [u8]) -> io::Result<()> {
+        let place = told.token / 2;
         let seat = self.connections().slab.get(place).cloned();
         // It may have ended by its other socket; or another may have its place: that one only looks in vain.
-        let Some(seat) = seat.filter(|seat| seat.claim.take()) else {
+        let Some(seat) = seat else {
             return Ok(());
         };
+        seat.told[told.token % 2].add(told);
+        if !seat.claim.take() {
+            return Ok(());
+        }
         let mut handles = &self.handles;
         loop {
             let mut guard = seat.connection();
             if let Some(connection) = &mut *guard
-                && (is_broken || !connection.go_on(&mut handles, place * 2).unwrap_or(false))
+                && !seat.go_on(connection, &mut handles, place * 2, buf)
                 && let Some(connection) = guard.take()
             {
                 connection.leave(&mut handles)?;
@@ -201,6 +233,20 @@ impl Team {
 }
 
 impl Seat {
+    /// False: it has come to its end.
+    fn go_on(
+        &self,
+        connection: &mut Connection,
+        handles: &mut &HandleSet,
+        token: usize,
+        buf: &mut [u8],
+    ) -> bool {
+        let [client, downstream] = &self.told;
+        connection.note(client.take(token))
+            && connection.note(downstream.take(token + 1))
+            && connection.go_on(handles, token, buf).unwrap_or(false)
+    }
+
     fn connection(&self) -> MutexGuard<'_, Option<Connection>> {
         self.connection.lock().expect("nobody panics with it")
     }

@@ -131,7 +131,12 @@ impl Proactor {
         match outcome {
             // All buffers were taken in this turn: once more in the next.
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.go_on(place),
-            Ok(Next::Connect) => self.connect(place).and_then(|()| self.go_on(place)),
+            Ok(Next::Connect) => {
+                // Without a descriptor for it, say: that is the end of this connection only.
+                let begun = self.connect(place);
+                self.connections[place].is_gone |= begun.is_err();
+                self.go_on(place)
+            }
             Ok(Next::Continue) => self.go_on(place),
             Ok(Next::Close) => {
                 connection.is_closing = true;

@@ -52,15 +52,15 @@ impl Dispatch for Workers<'_, '_> {
     fn lane(&mut self) -> SyncSender<Job> {
         // There is one at a time, so that nobody waits for room.
         let (sender, jobs) = sync_channel::<Job>(1);
-        self.threads.spawn(move || {
-            for job in jobs {
-                job.run();
-            }
-        });
+        let run = || jobs.into_iter().for_each(Job::run);
+        if let Err(error) = thread::Builder::new().spawn_scoped(self.threads, run) {
+            log::warn!("no thread for a connection: {error}");
+        }
         sender
     }
 
     fn dispatch(&mut self, worker: &SyncSender<Job>, job: Job) {
-        worker.send(job).expect("it lives as long as its sender");
+        // It lives as long as its sender, or was never started: then the job comes back as one that has failed.
+        let _ = worker.send(job);
     }
 }

@@ -56,9 +56,12 @@ impl Dispatch for Spawner<'_, '_> {
 
     fn dispatch(&mut self, (): &(), job: Job) {
         let ticket = self.turnstile.enter();
-        self.threads.spawn(move || {
+        let run = move || {
             job.run();
             drop(ticket);
-        });
+        };
+        if let Err(error) = thread::Builder::new().spawn_scoped(self.threads, run) {
+            log::warn!("no thread for a request: {error}");
+        }
     }
 }

@@ -48,8 +48,8 @@ impl Adopts for Dispatcher<&Pool<Job>> {
         Ok(was_woken)
     }
 
-    fn adopt(&mut self, client: TcpStream) -> io::Result<()> {
-        self.reactor_mut().adopt(client)
+    fn adopt(&mut self, client: TcpStream) {
+        self.reactor_mut().adopt(client);
     }
 
     fn is_idle(&self) -> bool {

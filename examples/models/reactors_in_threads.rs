@@ -17,7 +17,7 @@ use mio::{Token, Waker};
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::parts::event_loop::{RESERVED, Reactor};
 use crate::parts::pollers::Epoll;
-use crate::server::{Server, accept};
+use crate::server::{Server, accept_nonblocking};
 
 pub(crate) const MODEL: Model = Model {
     name: "reactors-in-threads",
@@ -47,7 +47,7 @@ pub(crate) trait Adopts: Send {
     /// Waits once, and serves what is ready. Whether it was woken.
     fn turn(&mut self) -> io::Result<bool>;
 
-    fn adopt(&mut self, client: TcpStream) -> io::Result<()>;
+    fn adopt(&mut self, client: TcpStream);
 
     fn is_idle(&self) -> bool;
 }
@@ -71,7 +71,7 @@ pub(crate) fn serve<R: Adopts>(
         let start = |(reactor, receiver)| threads.spawn(|| react(reactor, receiver));
         let reactors: Vec<_> = reactors.into_iter().map(start).collect();
         server.ready(listener.local_addr()?);
-        let end = deal(&mailboxes, || accept(&listener));
+        let end = deal(&mailboxes, || accept_nonblocking(&listener));
         // Wakers are kept: a closed one tells nobody anything any more.
         let _wakers: Vec<_> = mailboxes.into_iter().map(Mailbox::close).collect();
         let ends = reactors.into_iter().map(|reactor| reactor.join());
@@ -123,7 +123,7 @@ fn react(mut reactor: impl Adopts, mailbox: Receiver<TcpStream>) -> io::Result<(
         let mut has_mail = reactor.turn()?;
         while has_mail {
             match mailbox.try_recv() {
-                Ok(client) => reactor.adopt(client)?,
+                Ok(client) => reactor.adopt(client),
                 Err(end) => {
                     is_open &= end == TryRecvError::Empty;
                     has_mail = false;
@@ -145,8 +145,8 @@ impl Adopts for Reactor<Epoll> {
         Ok(was_woken)
     }
 
-    fn adopt(&mut self, client: TcpStream) -> io::Result<()> {
-        Reactor::adopt(self, client)
+    fn adopt(&mut self, client: TcpStream) {
+        Reactor::adopt(self, client);
     }
 
     fn is_idle(&self) -> bool {

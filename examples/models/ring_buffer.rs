@@ -91,11 +91,12 @@ fn run(server: &Server) -> io::Result<()> {
         let result = reactor.listen(listener).and_then(|()| {
             while !reactor.is_idle() {
                 io_sleeper.lie_down();
+                // Then it looks at the sockets all the same, but does not wait.
                 if !answers_out.is_empty() || reactor.serves.has_room_at_last() {
-                    // It looks at the sockets all the same, but does not wait.
-                    wake();
+                    reactor.look(|_| {})?;
+                } else {
+                    reactor.turn(|_| {})?;
                 }
-                reactor.turn(|_| {})?;
                 io_sleeper.get_up();
                 take_answers(&mut reactor, &mut answers_out)?;
             }
@@ -207,9 +208,11 @@ impl Rings<'_> {
         }
     }
 
-    /// After things were said, or answers taken.
-    fn rouse(&self) {
-        self.sleeper.rouse(|| self.business.unpark());
+    /// After things were said, or answers taken: it may have waited for room for them, but only if there is something left to answer.
+    fn rouse(&mut self) {
+        if !self.arrivals.is_drained() {
+            self.sleeper.rouse(|| self.business.unpark());
+        }
     }
 
     /// Lets the business thread come to its end. Nobody needs answers any more; it needs room for them.

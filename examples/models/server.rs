@@ -6,12 +6,13 @@
 //! open are served to their end. So no model needs a way of its own to be told.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::net::{SocketFlags, accept_with};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::protocol::Service;
@@ -80,15 +81,22 @@ fn listen(addr: SocketAddr, shares_port: bool) -> io::Result<TcpListener> {
     fd.store(socket.as_raw_fd(), Ordering::Relaxed);
     // Release: the handler finds what it counts.
     LISTENERS_LEN.store(place + 1, Ordering::Release);
+    if is_stopping() {
+        // The signal was faster, and has not found this one.
+        socket.shutdown(Shutdown::Both)?;
+    }
     Ok(socket.into())
 }
 
 /// From now on SIGTERM stops the server.
 pub(crate) fn stop_at_sigterm() -> io::Result<()> {
     let stop = || {
-        IS_STOPPING.store(true, Ordering::Relaxed);
+        // Once: what a model has closed by the second time may be the number of another's socket.
+        if IS_STOPPING.swap(true, Ordering::Relaxed) {
+            return;
+        }
         for listener in &LISTENERS[..LISTENERS_LEN.load(Ordering::Acquire)] {
-            // SAFETY: a system call on a number; models keep their listeners open until they stop.
+            // SAFETY: a system call on a number; models keep their listeners open until this has shut them down.
             unsafe { libc::shutdown(listener.load(Ordering::Relaxed), libc::SHUT_RDWR) };
         }
     };
@@ -101,14 +109,20 @@ pub(crate) fn is_stopping() -> bool {
     IS_STOPPING.load(Ordering::Relaxed)
 }
 
-/// The next connection, with TCP_NODELAY; `None` when the server is to stop. For models that block in `accept`.
+/// The next connection, as [`take`] gives it; `None` when the server is to stop. For models that block in `accept`.
 pub(crate) fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
+    accept_by(listener, SocketFlags::empty())
+}
+
+/// The same for a connection that nobody will wait for by reading.
+pub(crate) fn accept_nonblocking(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
+    accept_by(listener, SocketFlags::NONBLOCK)
+}
+
+fn accept_by(listener: &TcpListener, flags: SocketFlags) -> io::Result<Option<TcpStream>> {
     loop {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                stream.set_nodelay(true)?;
-                return Ok(Some(stream));
-            }
+        match take(listener, flags) {
+            Ok(stream) => return Ok(Some(stream)),
             Err(error) => match verdict(&error) {
                 Verdict::Stop => return Ok(None),
                 Verdict::Again => {}
@@ -119,6 +133,13 @@ pub(crate) fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
     }
 }
 
+/// A connection from the listener's queue, with TCP_NODELAY: accept4, which sets the flags as well.
+pub(crate) fn take(listener: &TcpListener, flags: SocketFlags) -> io::Result<TcpStream> {
+    let stream = TcpStream::from(accept_with(listener, SocketFlags::CLOEXEC | flags)?);
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 /// How long nobody is accepted when the system has no descriptor or memory for more.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -126,6 +147,7 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
     Stop,
+    /// It was this connection's.
     Again,
     /// There is no descriptor or no memory for it.
     Later,
@@ -135,7 +157,17 @@ pub(crate) enum Verdict {
 pub(crate) fn verdict(error: &io::Error) -> Verdict {
     match error.raw_os_error() {
         Some(libc::EINVAL) => Verdict::Stop,
-        Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO) => Verdict::Again,
+        Some(libc::ECONNABORTED | libc::EINTR | libc::EPERM) => Verdict::Again,
+        // Linux passes on what has happened to the new socket (accept(2), "Error handling").
+        Some(
+            libc::ENETDOWN
+            | libc::EPROTO
+            | libc::ENOPROTOOPT
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::EHOSTUNREACH
+            | libc::ENETUNREACH,
+        ) => Verdict::Again,
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Verdict::Later,
         _ => Verdict::Fail,
     }

@@ -41,10 +41,13 @@ fn run(server: &Server) -> io::Result<()> {
             let Some(stream) = accept(&listener)? else {
                 return Ok(());
             };
-            threads.spawn(move || {
+            let serve = move || {
                 let _ = sequential::serve(stream, service);
                 drop(ticket);
-            });
+            };
+            if let Err(error) = thread::Builder::new().spawn_scoped(threads, serve) {
+                log::warn!("no thread for a connection: {error}");
+            }
         }
     })
 }

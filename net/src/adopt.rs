@@ -24,9 +24,10 @@ impl Socket {
     /// Gives the descriptor away with its timeouts, which the kernel keeps from here on, and the user's blocking mode: a
     /// splice may have changed the descriptor's (`io/lane.rs`, L6). While clones live they may be splicing.
     pub(crate) fn release(self) -> OwnedFd {
-        let nonblocking = self.registration().is_nonblocking();
-        let read_timeout = self.timeout(Direction::Read);
-        let write_timeout = self.timeout(Direction::Write);
+        let registration = self.registration();
+        let nonblocking = registration.is_nonblocking();
+        let read_timeout = registration.timeout(Direction::Read);
+        let write_timeout = registration.timeout(Direction::Write);
         let (fd, sole) = self.into_fd();
         // The options are those of any socket; std rounds them up, where socket2 would make a nanosecond none.
         let stream = std::net::TcpStream::from(fd);

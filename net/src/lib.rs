@@ -29,8 +29,11 @@
 //!
 //! # Waiting
 //! Streams and datagrams pass `MSG_DONTWAIT` to each call, so `O_NONBLOCK` of their descriptor stays what the user made it.
-//! `accept(2)`, `read(2)` and `write(2)` have no such flag: descriptors of listeners, pipes and a [`Pollable`]'s are always
-//! `O_NONBLOCK` while withy owns them.
+//! `accept(2)`, `read(2)` and `write(2)` have no such flag, nor have `connect(2)` and `splice(2)`: descriptors of listeners, pipes and a
+//! [`Pollable`]'s are always `O_NONBLOCK` while withy owns them, those of a [`TcpSocket`] until it is connected, and those that
+//! [`io`] has spliced from then on. The flag belongs to the open file description. Whoever shares that (a child that has inherited it, a duplicate in
+//! another library) and takes the flag back makes the next of these calls block its worker; for `read`, `write` and their like on streams and
+//! datagrams it has no meaning.
 //!
 //! # Logging
 //! Target `withy::net`, level trace: names that are looked up, connections that died before they were accepted.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libc::c_int;
 use socket2::{SockAddr, TcpKeepalive};
@@ -34,28 +34,7 @@ impl Socket {
     /// The user's blocking mode, which all clones share and which the descriptor of a stream shows as `O_NONBLOCK`.
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         // A splice may need the descriptor's flag now (`io/lane.rs`, L6).
-        self.registration()
-            .set_mode(nonblocking, |_| self.handle().set_nonblocking(nonblocking))
-    }
-
-    pub(crate) fn set_timeout(
-        &self,
-        direction: Direction,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        set_timeout(self.registration(), direction, timeout)
-    }
-
-    pub(crate) fn timeout(&self, direction: Direction) -> Option<Duration> {
-        self.registration().timeout(direction)
-    }
-
-    pub(crate) fn set_deadline(&self, direction: Direction, deadline: Option<Instant>) {
-        self.registration().set_deadline(direction, deadline);
-    }
-
-    pub(crate) fn deadline(&self, direction: Direction) -> Option<Instant> {
-        self.registration().deadline(direction)
+        self.registration().set_mode(nonblocking)
     }
 
     pub(crate) fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {

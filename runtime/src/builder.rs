@@ -183,7 +183,8 @@ impl RuntimeBuilder {
     /// thread called `NAME-watchdog` looks at the workers about twice in that time and logs (target `withy::watchdog`,
     /// level warn) who holds a worker, for how long, whether its thread runs or in which system call it sleeps, and which
     /// coroutines wait behind it: once, and again after 1, 2, 4, … seconds. While a worker is held nothing new is placed
-    /// there, and in full stealing its sockets and timers are served, so that others go on with its coroutines. In an idle runtime
+    /// there, and in full stealing its sockets and timers are served, so that others go on with its coroutines. A worker whose runs have become
+    /// long all at once is told to serve its own, ahead of the usual number of runs. In an idle runtime
     /// the watchdog sleeps, too. If its thread cannot be started, a warning is logged and the runtime goes without.
     ///
     /// A limit of zero is refused by [`build`](RuntimeBuilder::build).

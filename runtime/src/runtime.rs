@@ -17,6 +17,7 @@ use crate::context;
 use crate::fork;
 use crate::poll::Driver;
 use crate::scheduler::idle::{Idle, SleepFlag};
+use crate::scheduler::turn::Due;
 use crate::scheduler::watched::Watched;
 use crate::scheduler::{Config, Remote, Shared, Worker, left_over, watchdog};
 use crate::spawn::{Options, Place};
@@ -71,6 +72,7 @@ impl Runtime {
                 inbound: AtomicUsize::new(0),
                 list: LiveList::new(config.steal_started),
                 watched: Arc::new(CachePadded::new(Watched::new())),
+                due: Arc::new(CachePadded::new(Due::new())),
                 held: AtomicBool::new(false),
             }));
             deques.push(deque);

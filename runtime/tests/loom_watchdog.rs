@@ -11,38 +11,12 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 mod model;
+#[path = "model/scheduler.rs"]
+mod shim;
 
 mod atomic {
+    pub(crate) use crate::shim::{AtomicBool, Lock};
     pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
-
-    /// loom's, with a plain store made an exchange: see `loom_idle.rs`.
-    pub(crate) struct AtomicBool(loom::sync::atomic::AtomicBool);
-
-    impl AtomicBool {
-        pub(crate) fn new(value: bool) -> AtomicBool {
-            AtomicBool(loom::sync::atomic::AtomicBool::new(value))
-        }
-        pub(crate) fn load(&self, order: Ordering) -> bool {
-            self.0.load(order)
-        }
-        pub(crate) fn store(&self, value: bool, order: Ordering) {
-            self.0.swap(value, order);
-        }
-        pub(crate) fn swap(&self, value: bool, order: Ordering) -> bool {
-            self.0.swap(value, order)
-        }
-    }
-
-    pub(crate) struct Lock<T>(loom::sync::Mutex<T>);
-
-    impl<T> Lock<T> {
-        pub(crate) fn new(value: T) -> Lock<T> {
-            Lock(loom::sync::Mutex::new(value))
-        }
-        pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-            f(&mut self.0.lock().unwrap())
-        }
-    }
 }
 #[allow(dead_code)]
 #[path = "../src/scheduler/idle.rs"]

@@ -3,17 +3,21 @@
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::net as std_unix;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
-use withy::net::{UdpSocket, UnixDatagram, UnixStream};
+use withy::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream};
 use withy_runtime::poll::AsRegistration;
+
+use crate::support::sockets;
 
 /// A connected socket of ours, and what std's at the other end does.
 pub(crate) trait Endpoint:
-    AsRawFd
+    AsFd
+    + AsRawFd
     + AsRegistration
     + FromRawFd
     + IntoRawFd
@@ -24,7 +28,7 @@ pub(crate) trait Endpoint:
     + Sized
     + 'static
 {
-    type Peer: Send + 'static;
+    type Peer: AsFd + Into<OwnedFd> + Send + 'static;
     /// Whether a message keeps its length, and an empty one is one.
     const MESSAGES: bool;
     /// Whether a writer can be made to wait: over loopback, UDP drops instead.
@@ -48,7 +52,21 @@ pub(crate) trait Endpoint:
     fn peer_write(peer: &Self::Peer, buf: &[u8]);
 
     /// With buffers as small as the kernel allows.
-    fn narrow_pair() -> (Self, Self::Peer);
+    fn narrow_pair() -> (Self, Self::Peer) {
+        let (ours, peer) = Self::pair();
+        for size in [
+            SockRef::from(&ours).set_send_buffer_size(4096),
+            SockRef::from(&peer).set_send_buffer_size(4096),
+        ] {
+            size.expect("the size can be set");
+        }
+        (ours, peer)
+    }
+}
+
+/// One that is a stream of bytes, as is what std has at the other end.
+pub(crate) trait Stream: Endpoint<Peer: Read + Write> + Read + Write {
+    fn shutdown(&self, how: Shutdown);
 }
 
 /// What has the same words in each type, but is not the same function.
@@ -84,16 +102,6 @@ macro_rules! same_words {
         fn through_std(self) -> Self {
             Self::from(<$std>::from(self))
         }
-        fn narrow_pair() -> (Self, Self::Peer) {
-            let (ours, peer) = <Self as Endpoint>::pair();
-            for size in [
-                SockRef::from(&ours).set_send_buffer_size(4096),
-                SockRef::from(&peer).set_send_buffer_size(4096),
-            ] {
-                size.expect("the size can be set");
-            }
-            (ours, peer)
-        }
     };
 }
 
@@ -117,6 +125,52 @@ macro_rules! datagrams {
             assert_eq!(peer.send(buf).expect("the other end is there"), buf.len());
         }
     };
+}
+
+macro_rules! streams {
+    () => {
+        const MESSAGES: bool = false;
+        const BLOCKS_WRITERS: bool = true;
+
+        fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+            Read::read(&mut &*self, buf)
+        }
+        fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+            self.peek(buf)
+        }
+        fn write(&self, buf: &[u8]) -> io::Result<usize> {
+            Write::write(&mut &*self, buf)
+        }
+        fn peer_read(mut peer: &Self::Peer, buf: &mut [u8]) -> usize {
+            uninterrupted(|| peer.read(buf))
+        }
+        fn peer_write(mut peer: &Self::Peer, buf: &[u8]) {
+            peer.write_all(buf).expect("the other end is there");
+        }
+    };
+}
+
+impl Endpoint for TcpStream {
+    type Peer = std::net::TcpStream;
+
+    fn pair() -> (Self, Self::Peer) {
+        let (ours, peer) = sockets::pair();
+        // As those of the others do, messages of the peer leave at once.
+        peer.set_nodelay(true).expect("the option can be set");
+        (ours, peer)
+    }
+    fn narrow_pair() -> (Self, Self::Peer) {
+        sockets::narrow_pair()
+    }
+
+    streams!();
+    same_words!(std::net::TcpStream);
+}
+
+impl Stream for TcpStream {
+    fn shutdown(&self, how: Shutdown) {
+        self.shutdown(how).expect("it is connected");
+    }
 }
 
 impl Endpoint for UdpSocket {
@@ -152,30 +206,20 @@ impl Endpoint for UnixDatagram {
 
 impl Endpoint for UnixStream {
     type Peer = std_unix::UnixStream;
-    const MESSAGES: bool = false;
-    const BLOCKS_WRITERS: bool = true;
 
     fn pair() -> (Self, Self::Peer) {
         let (ours, peer) = std_unix::UnixStream::pair().expect("a descriptor is free");
         (ours.into(), peer)
     }
-    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        Read::read(&mut &*self, buf)
-    }
-    fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.peek(buf)
-    }
-    fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        Write::write(&mut &*self, buf)
-    }
-    fn peer_read(mut peer: &Self::Peer, buf: &mut [u8]) -> usize {
-        uninterrupted(|| peer.read(buf))
-    }
-    fn peer_write(mut peer: &Self::Peer, buf: &[u8]) {
-        peer.write_all(buf).expect("the other end is there");
-    }
 
+    streams!();
     same_words!(std_unix::UnixStream);
+}
+
+impl Stream for UnixStream {
+    fn shutdown(&self, how: Shutdown) {
+        self.shutdown(how).expect("it is connected");
+    }
 }
 
 /// std lets EINTR through.
@@ -188,19 +232,26 @@ fn uninterrupted(mut read: impl FnMut() -> io::Result<usize>) -> usize {
     }
 }
 
-/// A test for each type: `each! { fn name<E>(…) … }` with the bounds of [`Endpoint`].
+/// A test for each type: `each! { fn name<E: Stream>() for [TcpStream, UnixStream] {…} }`.
 macro_rules! each {
-    ($($(#[$doc:meta])* fn $name:ident<$endpoint:ident>() for [$($type:ident),*] $body:block)*) => {$(
+    ($($(#[$doc:meta])* fn $name:ident<$endpoint:ident: $bound:ident>() for [$($type:ident),*] $body:block)*) => {$(
         mod $name {
             use super::*;
 
-            fn check<$endpoint: Endpoint>() $body
+            fn check<$endpoint: $bound>() $body
 
             each!(@tests [$(#[$doc])*] $($type),*);
         }
     )*};
     (@tests $docs:tt $($type:ident),*) => {
         $(each!(@test $docs $type);)*
+    };
+    (@test [$(#[$doc:meta])*] TcpStream) => {
+        $(#[$doc])*
+        #[test]
+        fn of_tcp_streams() {
+            check::<withy::net::TcpStream>();
+        }
     };
     (@test [$(#[$doc:meta])*] UdpSocket) => {
         $(#[$doc])*

@@ -60,6 +60,24 @@ pub(crate) fn memory_bytes(group: libc::pid_t) -> u64 {
     members(group).iter().filter_map(of).sum::<u64>() * 1024
 }
 
+/// Time on processors that the processes of a group have taken so far, in clock ticks (100 a second).
+pub(crate) fn cpu_ticks(group: libc::pid_t) -> u64 {
+    let of = |id: &libc::pid_t| -> Option<u64> {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // After the name come state (field 3) and others; user and system time are fields 14 and 15.
+        let mut rest = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+        let user: u64 = rest.next()?.parse().ok()?;
+        let system: u64 = rest.next()?.parse().ok()?;
+        Some(user + system)
+    };
+    members(group).iter().filter_map(of).sum()
+}
+
+/// The numbers of a process's open descriptors.
+pub(crate) fn descriptors(id: libc::pid_t) -> Vec<i32> {
+    numbers_in(format!("/proc/{id}/fd"))
+}
+
 /// What each socket is watched for that an epoll instance of the process watches.
 pub(crate) fn epoll_masks(id: libc::pid_t) -> Vec<u32> {
     let infos = numbers_in(format!("/proc/{id}/fd")).into_iter();

@@ -112,7 +112,16 @@ pub(crate) struct Downstream(Process);
 
 impl Downstream {
     pub(crate) fn start() -> Downstream {
-        Downstream(Process::start(&["downstream".to_owned()]).expect("it needs nothing special"))
+        let process = Process::start(&[], &["downstream".to_owned()]);
+        Downstream(process.expect("it needs nothing special"))
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.0.addr
+    }
+
+    pub(crate) fn id(&self) -> libc::pid_t {
+        self.0.id()
     }
 }
 
@@ -126,15 +135,26 @@ pub(crate) struct Server {
 impl Server {
     /// `None`: this machine's kernel refuses what the model needs.
     pub(crate) fn start(row: &Row, service: Service, downstream: &Downstream) -> Option<Server> {
-        let workers = WORKERS.to_string();
+        Server::start_by(&[], row, service, downstream.addr(), WORKERS)
+    }
+
+    /// The same by a command that becomes it, such as `strace -DD`.
+    pub(crate) fn start_by(
+        wrapper: &[&str],
+        row: &Row,
+        service: Service,
+        downstream: SocketAddr,
+        workers: usize,
+    ) -> Option<Server> {
+        let workers = workers.to_string();
         let mut args = vec!["serve", "--model", &row.name, "--workers", &workers];
         args.extend(["--poller", row.poller]);
-        let behind = downstream.0.addr.to_string();
+        let behind = downstream.to_string();
         if service == Service::Session {
             args.extend(["--downstream", &behind]);
         }
         let args: Vec<_> = args.into_iter().map(str::to_owned).collect();
-        match Process::start(&args) {
+        match Process::start(wrapper, &args) {
             Ok(process) => Some(Server {
                 process,
                 row: row.clone(),
@@ -237,8 +257,15 @@ struct Process {
 
 impl Process {
     /// `Err`: it says why it cannot serve on this machine.
-    fn start(args: &[String]) -> Result<Process, String> {
-        let mut command = Command::new(program());
+    fn start(wrapper: &[&str], args: &[String]) -> Result<Process, String> {
+        let mut command = match wrapper {
+            [] => Command::new(program()),
+            [wrapper, rest @ ..] => {
+                let mut command = Command::new(wrapper);
+                command.args(rest).arg(program());
+                command
+            }
+        };
         command
             .args(args)
             .process_group(0)

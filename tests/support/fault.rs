@@ -2,42 +2,9 @@
 //!
 //! A seccomp filter traps `accept4` as withy calls it (flags exactly `SOCK_CLOEXEC`). The handler of `SIGSYS` answers
 //! the first calls with the errors ordered, and lets later ones through by a call of its own that the filter does not
-//! trap. So it works wherever a test may run: no tracer, no privilege. Filters cannot be taken back; hence the process.
+//! trap. So it works wherever a test may run: no tracer, no privilege. Filters cannot be taken back; hence the process (`rig::child::alone`).
 
-use std::process::Command;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
-
-/// Set in a child process that is to run a test's second half.
-const CHILD: &str = "WITHY_TEST_CHILD";
-
-/// Runs the test called `name` (its full path) again in a child process, in which this returns true. The parent gets
-/// false once the child has passed.
-pub(crate) fn in_child(name: &str) -> bool {
-    if std::env::var_os(CHILD).is_some_and(|child| child == name) {
-        return true;
-    }
-    let program = std::env::current_exe().expect("a test knows its program");
-    let output = Command::new(program)
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(CHILD, name)
-        .output()
-        .expect("the program that runs can be started");
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(
-        output.status.success(),
-        "the child failed: {}\n{text}",
-        output.status
-    );
-    assert!(
-        text.contains("1 passed"),
-        "no test of that name ran: {name}\n{text}"
-    );
-    false
-}
 
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 static FAILURES_LEFT: AtomicUsize = AtomicUsize::new(0);

@@ -1,6 +1,6 @@
 //! Connected pairs with std at the other end, and bytes that show where they came from.
 
-use std::io;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -57,6 +57,23 @@ pub(crate) fn is_filled(buf: &[u8], offset: u64) -> bool {
     buf.iter()
         .enumerate()
         .all(|(index, byte)| *byte == byte_at(offset + index as u64))
+}
+
+/// Reads exactly `len` bytes in buffers of `step` and checks each.
+pub(crate) fn check_stream(stream: &mut impl Read, len: usize, step: usize) {
+    let mut buf = vec![0; step];
+    let mut seen = 0;
+    while seen < len {
+        let n = stream.read(&mut buf).unwrap();
+        assert_ne!(n, 0, "the stream ended after {seen} of {len} bytes");
+        assert!(
+            is_filled(&buf[..n], seen as u64),
+            "wrong bytes in {seen}..{}",
+            seen + n
+        );
+        seen += n;
+    }
+    assert_eq!(seen, len);
 }
 
 fn byte_at(offset: u64) -> u8 {

@@ -2,13 +2,14 @@
 //! without waiting, and says what it waits for next. So it does not matter whether the poller tells of changes (epoll,
 //! edge-triggered) or of states (select, poll).
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::parts::event_loop::{Interest, Poller, READS, Serves, Waked};
+use crate::parts::event_loop::{Interest, Poller, READS, Ready, Serves, Waked};
+use crate::parts::input::{Input, has_failed};
 use crate::protocol::machine::{Machine, Next, Outbox, Side};
 use crate::protocol::{BUFFER_BYTES, Service};
 
@@ -19,13 +20,26 @@ const READS_IN_A_ROW_MAX: usize = 16;
 pub(crate) const UNSENT_BYTES_MAX: usize = 4 * BUFFER_BYTES;
 
 /// Serves connections by callbacks, in the thread of the reactor.
-pub(crate) struct Callbacks(pub(crate) Service);
+pub(crate) struct Callbacks {
+    service: Service,
+    /// What is read comes here first: nothing of it is kept for a connection.
+    buf: Box<[u8]>,
+}
+
+impl Callbacks {
+    pub(crate) fn new(service: Service) -> Callbacks {
+        Callbacks {
+            service,
+            buf: vec![0; BUFFER_BYTES].into(),
+        }
+    }
+}
 
 impl Serves for Callbacks {
     type Connection = Connection;
 
     fn begin(&mut self, client: TcpStream, _: usize) -> Connection {
-        Connection::new(client, self.0)
+        Connection::new(client, self.service)
     }
 
     fn go_on(
@@ -34,10 +48,10 @@ impl Serves for Callbacks {
         poller: &mut impl Poller,
         waked: Waked,
     ) -> io::Result<bool> {
-        if waked.is_broken {
-            return Ok(false);
+        match waked.told {
+            Some(told) if !connection.note(told) => Ok(false),
+            _ => connection.go_on(poller, waked.token(), &mut self.buf),
         }
-        connection.go_on(poller, waked.token)
     }
 
     fn leave(&mut self, connection: Connection, poller: &mut impl Poller) -> io::Result<()> {
@@ -55,9 +69,10 @@ pub(crate) struct Connection {
     is_closing: bool,
 }
 
-/// A socket, and what is waited for on it.
+/// A socket, what is known of it, and what is waited for on it.
 pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
+    input: Input,
     interest: Interest,
 }
 
@@ -77,16 +92,30 @@ impl Connection {
         }
     }
 
-    /// Does what can be done without waiting. False: it has come to its end.
-    pub(crate) fn go_on(&mut self, poller: &mut impl Poller, token: usize) -> io::Result<bool> {
+    /// Notes what a poller says of one of its sockets. False: that one has failed.
+    pub(crate) fn note(&mut self, told: Ready) -> bool {
+        let peer = match told.side() {
+            Side::Client => Some(&mut self.client),
+            Side::Downstream => self.downstream.as_mut(),
+        };
+        peer.is_none_or(|peer| peer.note(told))
+    }
+
+    /// Does what can be done without waiting; `buf` is for what is read. False: it has come to its end.
+    pub(crate) fn go_on(
+        &mut self,
+        poller: &mut impl Poller,
+        token: usize,
+        buf: &mut [u8],
+    ) -> io::Result<bool> {
         let mut is_busy = true;
         for _ in 0..READS_IN_A_ROW_MAX {
             self.flush()?;
             if self.is_closing && self.out.client.is_empty() {
                 return Ok(false);
             }
-            is_busy = self.read(Side::Client, poller, token)?
-                | self.read(Side::Downstream, poller, token)?;
+            is_busy = self.read(Side::Client, poller, token, buf)?
+                | self.read(Side::Downstream, poller, token, buf)?;
             if !is_busy {
                 break;
             }
@@ -108,16 +137,21 @@ impl Connection {
     }
 
     /// Reads once, if that is wanted. Whether there was something.
-    fn read(&mut self, side: Side, poller: &mut impl Poller, token: usize) -> io::Result<bool> {
+    fn read(
+        &mut self,
+        side: Side,
+        poller: &mut impl Poller,
+        token: usize,
+        buf: &mut [u8],
+    ) -> io::Result<bool> {
         if !self.wants(side) {
             return Ok(false);
         }
-        let mut buf = [0; BUFFER_BYTES];
         let peer = match side {
-            Side::Client => Some(&self.client),
-            Side::Downstream => self.downstream.as_ref(),
+            Side::Client => Some(&mut self.client),
+            Side::Downstream => self.downstream.as_mut(),
         };
-        let Some(length) = peer.map_or(Ok(None), |peer| peer.receive(&mut buf))? else {
+        let Some(length) = peer.map_or(Ok(None), |peer| peer.receive(buf))? else {
             return Ok(false);
         };
         match self.machine.received(side, &buf[..length], &mut self.out)? {
@@ -174,6 +208,7 @@ impl Peer {
     pub(crate) fn client(stream: TcpStream) -> Peer {
         Peer {
             stream,
+            input: Input::default(),
             interest: READS,
         }
     }
@@ -191,21 +226,41 @@ impl Peer {
             writes: true,
         };
         poller.add(stream.as_raw_fd(), token, interest)?;
-        Ok(Peer { stream, interest })
+        Ok(Peer {
+            stream,
+            input: Input::default(),
+            interest,
+        })
+    }
+
+    /// Notes what a poller says of it. False: it has failed.
+    pub(crate) fn note(&mut self, told: Ready) -> bool {
+        self.input.note(told);
+        !has_failed(&self.stream, told)
+    }
+
+    /// Whether there may be something to be read.
+    pub(crate) fn has_input(&self) -> bool {
+        self.input.is_ready()
     }
 
     /// What is there, and fits; `None`: nothing yet.
-    pub(crate) fn receive(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        ready((&self.stream).read(buf))
+    pub(crate) fn receive(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        self.input.read(&self.stream, buf)
     }
 
-    pub(crate) fn tell(
+    fn tell<P: Poller>(
         &mut self,
-        poller: &mut impl Poller,
+        poller: &mut P,
         token: usize,
         interest: Interest,
         again: bool,
     ) -> io::Result<()> {
+        let interest = match P::TELLS_OF_CHANGES {
+            // What was asked for once stays: to be told in vain costs less than to take it back, and ask again.
+            true => interest.and(self.interest),
+            false => interest,
+        };
         if again || interest != self.interest {
             poller.change(self.stream.as_raw_fd(), token, interest)?;
             self.interest = interest;

@@ -1,6 +1,6 @@
 //! Who may work on something that several threads can find ready: one at a time, and whoever comes meanwhile does not wait.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use super::atomic::{AtomicU8, Ordering};
 
 /// Nobody works on it.
 const FREE: u8 = 0;

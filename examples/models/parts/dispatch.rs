@@ -3,7 +3,7 @@
 //!
 //! Requests of one connection are done in turn, one at a time: while one is out nothing is read from its client.
 
-use std::io::{self, Read};
+use std::io;
 use std::mem;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use mio::Waker;
 
-use crate::parts::callbacks::{ready, send};
-use crate::parts::event_loop::{Interest, Poller, Reactor, Serves, Waked};
+use crate::parts::callbacks::send;
+use crate::parts::event_loop::{Interest, Poller, Reactor, Ready, Serves, Waked};
+use crate::parts::input::{Input, has_failed};
 use crate::parts::pollers::Epoll;
 use crate::parts::pool::Pool;
 use crate::parts::returns::Returns;
@@ -41,11 +42,12 @@ impl Dispatch for &Pool<Job> {
     }
 }
 
-/// A request, with all that is needed to do it.
+/// A request, with all that is needed to do it. If nobody does it, it is given back as one that has failed.
 pub(crate) struct Job {
     place: usize,
     client: Arc<TcpStream>,
-    handler: Handler,
+    /// None: it was given back.
+    handler: Option<Handler>,
     request: Vec<u8>,
     returns: Arc<Returns<Done>>,
 }
@@ -60,26 +62,41 @@ struct Done {
 impl Job {
     /// Does the request, and gives the answer to the reactor.
     pub(crate) fn run(mut self) {
-        let reply = self.handler.request(mem::take(&mut self.request));
+        let reply = self.reply();
         self.give_back(reply);
     }
 
     /// Does the request, and sends the answer. What the kernel does not take at once is left to the reactor.
     pub(crate) fn run_and_send(mut self) {
-        let reply = self.handler.request(mem::take(&mut self.request));
-        let reply = reply.and_then(|mut reply| {
+        let reply = self.reply().and_then(|mut reply| {
             send(&self.client, &mut reply.bytes)?;
             Ok(reply)
         });
         self.give_back(reply);
     }
 
-    fn give_back(self, reply: io::Result<Reply>) {
-        self.returns.push(Done {
-            place: self.place,
-            handler: self.handler,
-            reply,
-        });
+    fn reply(&mut self) -> io::Result<Reply> {
+        let request = mem::take(&mut self.request);
+        match &mut self.handler {
+            Some(handler) => handler.request(request),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn give_back(&mut self, reply: io::Result<Reply>) {
+        if let Some(handler) = self.handler.take() {
+            self.returns.push(Done {
+                place: self.place,
+                handler,
+                reply,
+            });
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.give_back(Err(io::ErrorKind::Interrupted.into()));
     }
 }
 
@@ -96,6 +113,7 @@ impl<D: Dispatch> Dispatcher<D> {
             service,
             dispatch,
             returns: Arc::clone(&returns),
+            buf: vec![0; BUFFER_BYTES].into(),
         };
         Ok(Dispatcher {
             reactor: Reactor::with(epoll, requests),
@@ -141,10 +159,12 @@ pub(crate) struct Requests<D> {
     service: Service,
     dispatch: D,
     returns: Arc<Returns<Done>>,
+    buf: Box<[u8]>,
 }
 
 pub(crate) struct Connection<L> {
     client: Arc<TcpStream>,
+    input: Input,
     lane: L,
     /// None: it is out with a request.
     handler: Option<Handler>,
@@ -168,6 +188,7 @@ impl<D: Dispatch> Serves for Requests<D> {
     fn begin(&mut self, client: TcpStream, _: usize) -> Self::Connection {
         Connection {
             client: Arc::new(client),
+            input: Input::default(),
             lane: self.dispatch.lane(),
             handler: Some(Handler::new(self.service)),
             received: Vec::new(),
@@ -184,9 +205,9 @@ impl<D: Dispatch> Serves for Requests<D> {
         _: &mut impl Poller,
         waked: Waked,
     ) -> io::Result<bool> {
-        connection.is_gone |= waked.is_broken;
+        connection.is_gone |= waked.told.is_some_and(|told| !connection.note(told));
         if !connection.is_gone {
-            let goes_on = self.advance(connection, waked.place());
+            let goes_on = self.advance(connection, waked.place);
             connection.is_gone = !goes_on.unwrap_or(false);
         }
         Ok(!connection.is_gone || connection.handler.is_none())
@@ -213,7 +234,7 @@ impl<D: Dispatch> Requests<D> {
                 self.hand_out(connection, place, request);
             } else if connection.has_ended {
                 connection.is_closing = true;
-            } else if !connection.read()? {
+            } else if !connection.read(&mut self.buf)? {
                 return Ok(true);
             }
         }
@@ -225,7 +246,7 @@ impl<D: Dispatch> Requests<D> {
             let job = Job {
                 place,
                 client: Arc::clone(&connection.client),
-                handler,
+                handler: Some(handler),
                 request,
                 returns: Arc::clone(&self.returns),
             };
@@ -235,10 +256,15 @@ impl<D: Dispatch> Requests<D> {
 }
 
 impl<L> Connection<L> {
+    /// False: the socket has failed.
+    fn note(&mut self, told: Ready) -> bool {
+        self.input.note(told);
+        !has_failed(&self.client, told)
+    }
+
     /// False: there is nothing yet.
-    fn read(&mut self) -> io::Result<bool> {
-        let mut buf = [0; BUFFER_BYTES];
-        let Some(length) = ready((&*self.client).read(&mut buf))? else {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        let Some(length) = self.input.read(&self.client, buf)? else {
             return Ok(false);
         };
         self.received.extend_from_slice(&buf[..length]);

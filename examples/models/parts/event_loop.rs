@@ -9,16 +9,22 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
+use rustix::net::SocketFlags;
+use slab::Slab;
+
 use crate::parts::callbacks::Callbacks;
 use crate::protocol::Service;
-use crate::server::{ACCEPT_PAUSE, Verdict, verdict};
-use slab::Slab;
+use crate::protocol::machine::Side;
+use crate::server::{ACCEPT_PAUSE, Verdict, take, verdict};
 
 /// By what a reactor waits.
 pub(crate) trait Poller {
+    /// It tells once of each change, and not in each turn of what is so (edge-triggered).
+    const TELLS_OF_CHANGES: bool;
+
     fn add(&mut self, fd: RawFd, token: usize, interest: Interest) -> io::Result<()>;
 
-    /// What is ready already is told, too.
+    /// What is ready already is told, too. An interest in nothing is for those that do not tell of changes.
     fn change(&mut self, fd: RawFd, token: usize, interest: Interest) -> io::Result<()>;
 
     fn remove(&mut self, fd: RawFd) -> io::Result<()>;
@@ -33,12 +39,34 @@ pub(crate) struct Interest {
     pub(crate) writes: bool,
 }
 
+impl Interest {
+    pub(crate) fn and(self, other: Interest) -> Interest {
+        Interest {
+            reads: self.reads || other.reads,
+            writes: self.writes || other.writes,
+        }
+    }
+}
+
 /// A socket that may be ready.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ready {
     pub(crate) token: usize,
+    /// There may be something to be read.
+    pub(crate) reads: bool,
+    /// And behind that the end, or urgent data. Only from those that tell of changes.
+    pub(crate) is_ending: bool,
     /// It has failed, or was reset.
     pub(crate) is_broken: bool,
+}
+
+impl Ready {
+    pub(crate) fn side(self) -> Side {
+        match self.token % 2 {
+            0 => Side::Client,
+            _ => Side::Downstream,
+        }
+    }
 }
 
 pub(crate) const READS: Interest = Interest {
@@ -75,16 +103,16 @@ pub(crate) trait Serves {
 /// What a connection is told when it is its turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waked {
-    /// Its client's socket has this token, its other one the next.
-    pub(crate) token: usize,
-    /// One of its sockets has failed, or was reset.
-    pub(crate) is_broken: bool,
+    /// Where the reactor keeps the connection, as [`Reactor::resume`] takes it.
+    pub(crate) place: usize,
+    /// What the poller says of one of its sockets. It may be late, and of a connection that had the place before.
+    pub(crate) told: Option<Ready>,
 }
 
 impl Waked {
-    /// Where the reactor keeps the connection, as [`Reactor::resume`] takes it.
-    pub(crate) fn place(self) -> usize {
-        self.token / 2
+    /// Its client's socket has this token, its other one the next.
+    pub(crate) fn token(self) -> usize {
+        self.place * 2
     }
 }
 
@@ -104,7 +132,7 @@ pub(crate) struct Reactor<P, S: Serves = Callbacks> {
 impl<P: Poller> Reactor<P> {
     /// One that serves by callbacks.
     pub(crate) fn new(poller: P, service: Service) -> Reactor<P> {
-        Reactor::with(poller, Callbacks(service))
+        Reactor::with(poller, Callbacks::new(service))
     }
 }
 
@@ -144,16 +172,16 @@ impl<P: Poller, S: Serves> Reactor<P, S> {
         Ok(())
     }
 
-    /// Takes over a connection that was accepted.
-    pub(crate) fn adopt(&mut self, client: TcpStream) -> io::Result<()> {
-        client.set_nonblocking(true)?;
-        client.set_nodelay(true)?;
+    /// Takes over a connection that was accepted, and is non-blocking. One that the poller cannot watch is refused.
+    pub(crate) fn adopt(&mut self, client: TcpStream) {
         let entry = self.connections.vacant_entry();
         let place = entry.key();
-        self.poller
-            .add(client.as_raw_fd(), place * 2, S::INTEREST)?;
-        entry.insert(self.serves.begin(client, place));
-        Ok(())
+        match self.poller.add(client.as_raw_fd(), place * 2, S::INTEREST) {
+            Ok(()) => {
+                entry.insert(self.serves.begin(client, place));
+            }
+            Err(error) => log::warn!("a connection is refused: {error}"),
+        }
     }
 
     /// Whether there is anything left to wait for.
@@ -175,21 +203,34 @@ impl<P: Poller, S: Serves> Reactor<P, S> {
     }
 
     /// Waits once, and serves what is ready. Tokens that are the owner's go to `other`.
-    pub(crate) fn turn(&mut self, mut other: impl FnMut(usize)) -> io::Result<()> {
-        let timeout = self
-            .accepts_at
-            .map(|at| at.saturating_duration_since(Instant::now()));
+    pub(crate) fn turn(&mut self, other: impl FnMut(usize)) -> io::Result<()> {
+        let until_accept = |at: Instant| at.saturating_duration_since(Instant::now());
+        let timeout = self.accepts_at.map(until_accept);
+        self.turn_within(timeout, other)
+    }
+
+    /// As [`Reactor::turn`], but does not wait.
+    pub(crate) fn look(&mut self, other: impl FnMut(usize)) -> io::Result<()> {
+        self.turn_within(Some(Duration::ZERO), other)
+    }
+
+    fn turn_within(
+        &mut self,
+        timeout: Option<Duration>,
+        mut other: impl FnMut(usize),
+    ) -> io::Result<()> {
         let mut ready = mem::take(&mut self.ready);
         self.poller.wait(&mut ready, timeout)?;
         if self.accepts_at.is_some_and(|at| at <= Instant::now()) {
             self.accepts_at = None;
+            self.watch_listener(READS)?;
             self.accept()?;
         }
         for one in ready.drain(..) {
             match one.token {
                 LISTENER => self.accept()?,
                 token if token >= RESERVED => other(token),
-                token => self.serve(token / 2, one.is_broken)?,
+                token => self.serve(token / 2, Some(one))?,
             }
         }
         self.ready = ready;
@@ -203,9 +244,9 @@ impl<P: Poller, S: Serves> Reactor<P, S> {
                 // Until one has ended.
                 break;
             }
-            let error = match listener.accept() {
-                Ok((client, _)) => {
-                    self.adopt(client)?;
+            let error = match take(listener, SocketFlags::NONBLOCK) {
+                Ok(client) => {
+                    self.adopt(client);
                     is_first = false;
                     continue;
                 }
@@ -219,6 +260,7 @@ impl<P: Poller, S: Serves> Reactor<P, S> {
                 Verdict::Again => {}
                 Verdict::Later => {
                     self.accepts_at = Some(Instant::now() + ACCEPT_PAUSE);
+                    self.watch_listener(Interest::default())?;
                     break;
                 }
                 Verdict::Stop => {
@@ -231,6 +273,16 @@ impl<P: Poller, S: Serves> Reactor<P, S> {
         Ok(())
     }
 
+    /// A poller that tells of states would tell of the listener in each turn while nobody is accepted.
+    fn watch_listener(&mut self, interest: Interest) -> io::Result<()> {
+        match &self.listener {
+            Some(listener) if !P::TELLS_OF_CHANGES => {
+                self.poller.change(listener.as_raw_fd(), LISTENER, interest)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Changes a connection, and lets it go on.
     pub(crate) fn resume(
         &mut self,
@@ -240,18 +292,15 @@ impl<P: Poller, S: Serves> Reactor<P, S> {
         if let Some(connection) = self.connections.get_mut(place) {
             change(connection);
         }
-        self.serve(place, false)
+        self.serve(place, None)
     }
 
-    fn serve(&mut self, place: usize, is_broken: bool) -> io::Result<()> {
+    fn serve(&mut self, place: usize, told: Option<Ready>) -> io::Result<()> {
         // It may have ended in the same turn, by its other socket; or another may have its place: that one only looks in vain.
         let Some(connection) = self.connections.get_mut(place) else {
             return Ok(());
         };
-        let waked = Waked {
-            token: place * 2,
-            is_broken,
-        };
+        let waked = Waked { place, told };
         let goes_on = self.serves.go_on(connection, &mut self.poller, waked);
         if goes_on.unwrap_or(false) {
             return Ok(());

@@ -14,6 +14,12 @@ use crate::parts::event_loop::{Interest, Poller, Ready};
 /// In one look.
 const EVENTS_MAX: usize = 64;
 
+/// Of something to be read, and of what ends a read before its time.
+const READS: EventFlags = EventFlags::IN.union(ENDS);
+const ENDS: EventFlags = EventFlags::RDHUP
+    .union(EventFlags::HUP)
+    .union(EventFlags::PRI);
+
 const NOTHING: Event = Event {
     flags: EventFlags::empty(),
     data: EventData::new_u64(0),
@@ -36,6 +42,8 @@ impl HandleSet {
 }
 
 impl Poller for &HandleSet {
+    const TELLS_OF_CHANGES: bool = true;
+
     fn add(&mut self, fd: RawFd, token: usize, interest: Interest) -> io::Result<()> {
         let data = EventData::new_u64(token as u64);
         Ok(epoll::add(
@@ -73,6 +81,8 @@ impl Poller for &HandleSet {
                 let flags = event.flags;
                 Ready {
                     token: usize::try_from(event.data.u64()).expect("it was one"),
+                    reads: flags.intersects(READS),
+                    is_ending: flags.intersects(ENDS),
                     is_broken: flags.contains(EventFlags::ERR),
                 }
             }));
@@ -84,12 +94,13 @@ impl Poller for &HandleSet {
 
 fn flags_of(interest: Interest) -> EventFlags {
     let mut flags = EventFlags::ET;
-    flags.set(EventFlags::IN, interest.reads);
+    flags.set(READS, interest.reads);
     flags.set(EventFlags::OUT, interest.writes);
     flags
 }
 
 fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    assert!(fd >= 0, "got descriptor {fd}");
     // SAFETY: whoever calls a poller owns the descriptor, and keeps it open meanwhile.
     unsafe { BorrowedFd::borrow_raw(fd) }
 }

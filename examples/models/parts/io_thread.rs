@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 
 use crate::parts::callbacks::{Peer, UNSENT_BYTES_MAX, send};
-use crate::parts::event_loop::{Interest, Poller, Serves, Waked};
+use crate::parts::event_loop::{Interest, Poller, Ready, Serves, Waked};
 use crate::protocol::Service;
 use crate::protocol::machine::{Next, Outbox, Side};
 
@@ -131,9 +131,9 @@ impl<L: Logic> Serves for IoThread<L> {
         poller: &mut impl Poller,
         waked: Waked,
     ) -> io::Result<bool> {
-        connection.is_gone |= waked.is_broken;
+        connection.is_gone |= waked.told.is_some_and(|told| !connection.note(told));
         if !connection.is_gone {
-            let goes_on = self.advance(connection, poller, waked.token);
+            let goes_on = self.advance(connection, poller, waked.token());
             connection.is_gone = !goes_on.unwrap_or(false);
         }
         Ok(!connection.is_gone || connection.is_pending())
@@ -186,7 +186,7 @@ impl<L: Logic> IoThread<L> {
                 None => return Ok(()),
             },
         };
-        if link.is_pending {
+        if link.is_pending || !link.peer.has_input() {
             return Ok(());
         }
         // Nobody overtakes those who starve: the busiest would take all room as soon as there is some.
@@ -211,6 +211,15 @@ impl<L: Logic> IoThread<L> {
 }
 
 impl<H> Connection<H> {
+    /// False: the socket has failed.
+    fn note(&mut self, told: Ready) -> bool {
+        let link = match told.side() {
+            Side::Client => Some(&mut self.client),
+            Side::Downstream => self.downstream.as_mut(),
+        };
+        link.is_none_or(|link| link.peer.note(told))
+    }
+
     /// To be told before it is resumed.
     pub(crate) fn fed(&mut self) {
         self.is_starved = false;

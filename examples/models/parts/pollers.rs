@@ -41,6 +41,8 @@ impl Epoll {
 }
 
 impl Poller for Epoll {
+    const TELLS_OF_CHANGES: bool = true;
+
     fn add(&mut self, fd: RawFd, token: usize, interest: Interest) -> io::Result<()> {
         self.poll
             .registry()
@@ -65,6 +67,8 @@ impl Poller for Epoll {
         }
         ready.extend(self.events.iter().map(|event: &Event| Ready {
             token: event.token().0,
+            reads: event.is_readable() || event.is_read_closed(),
+            is_ending: event.is_read_closed() || event.is_priority(),
             is_broken: event.is_error(),
         }));
         Ok(())
@@ -73,10 +77,12 @@ impl Poller for Epoll {
 
 /// mio has no empty interest. An edge that nobody asked for is a look in vain, once.
 fn interest_of(interest: Interest) -> mio::Interest {
+    // Urgent data ends a read before its time.
+    let reads = mio::Interest::READABLE | mio::Interest::PRIORITY;
     match (interest.reads, interest.writes) {
-        (true, true) => mio::Interest::READABLE | mio::Interest::WRITABLE,
+        (true, true) => reads | mio::Interest::WRITABLE,
         (false, true) => mio::Interest::WRITABLE,
-        (_, false) => mio::Interest::READABLE,
+        (_, false) => reads,
     }
 }
 
@@ -101,6 +107,8 @@ fn events_of(interest: Interest) -> libc::c_short {
 }
 
 impl Poller for PollSet {
+    const TELLS_OF_CHANGES: bool = false;
+
     fn add(&mut self, fd: RawFd, token: usize, interest: Interest) -> io::Result<()> {
         self.fds.push(libc::pollfd {
             fd,
@@ -140,6 +148,8 @@ impl Poller for PollSet {
             .filter(|(one, _)| one.revents != 0);
         ready.extend(told.map(|(one, &token)| Ready {
             token,
+            reads: one.revents & !libc::POLLOUT != 0,
+            is_ending: false,
             is_broken: one.revents & (libc::POLLERR | libc::POLLNVAL) != 0,
         }));
         Ok(())
@@ -160,8 +170,10 @@ impl SelectSet {
 }
 
 impl Poller for SelectSet {
+    const TELLS_OF_CHANGES: bool = false;
+
     fn add(&mut self, fd: RawFd, token: usize, interest: Interest) -> io::Result<()> {
-        if usize::try_from(fd).is_ok_and(|fd| fd >= libc::FD_SETSIZE) {
+        if !usize::try_from(fd).is_ok_and(|fd| fd < libc::FD_SETSIZE) {
             let text = format!(
                 "got descriptor {fd}, expected one below {}: select has no bit for it",
                 libc::FD_SETSIZE
@@ -185,7 +197,8 @@ impl Poller for SelectSet {
     }
 
     fn wait(&mut self, ready: &mut Vec<Ready>, timeout: Option<Duration>) -> io::Result<()> {
-        let (mut reads, mut writes, mut fails) = (empty_set(), empty_set(), empty_set());
+        // Who has failed can be read and written. What Linux has for exceptions is urgent data, which nobody asks for.
+        let (mut reads, mut writes) = (empty_set(), empty_set());
         let mut max = -1;
         for &(fd, _, interest) in &self.watched {
             max = max.max(fd);
@@ -197,7 +210,6 @@ impl Poller for SelectSet {
                 if interest.writes {
                     libc::FD_SET(fd, &raw mut writes);
                 }
-                libc::FD_SET(fd, &raw mut fails);
             }
         }
         let mut limit = timeout.map(|timeout| libc::timeval {
@@ -213,7 +225,7 @@ impl Poller for SelectSet {
                 max + 1,
                 &raw mut reads,
                 &raw mut writes,
-                &raw mut fails,
+                std::ptr::null_mut(),
                 limit,
             )
         };
@@ -222,14 +234,17 @@ impl Poller for SelectSet {
         }
         ready.extend(self.watched.iter().filter_map(|&(fd, token, _)| {
             // SAFETY: as above.
-            let told = unsafe {
-                libc::FD_ISSET(fd, &raw const reads)
-                    || libc::FD_ISSET(fd, &raw const writes)
-                    || libc::FD_ISSET(fd, &raw const fails)
+            let (reads, writes) = unsafe {
+                (
+                    libc::FD_ISSET(fd, &raw const reads),
+                    libc::FD_ISSET(fd, &raw const writes),
+                )
             };
-            // Out-of-band data is an exception to select, too: what has failed is found out by reading.
-            told.then_some(Ready {
+            // What has failed is found out by reading or writing.
+            (reads || writes).then_some(Ready {
                 token,
+                reads,
+                is_ending: false,
                 is_broken: false,
             })
         }));

@@ -38,10 +38,11 @@ pub(crate) fn with_pool<J: Send, R>(
         pushed: Condvar::new(),
     };
     thread::scope(|scope| {
+        // Before there are threads: if one cannot be started, those that can must not wait for ever.
+        let _closes = Closes(&pool);
         for _ in 0..threads {
             scope.spawn(|| pool.work(&run));
         }
-        let _closes = Closes(&pool);
         body(&pool)
     })
 }

@@ -10,7 +10,8 @@
 //! ```
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+
+use super::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// On cache lines of its own: processors fetch them in pairs.
 #[repr(align(128))]
@@ -46,8 +47,9 @@ impl<T> Ring<T> {
 
     /// Its two ends. Exclusive: there is one of each.
     pub(crate) fn split(&mut self) -> (Producer<'_, T>, Consumer<'_, T>) {
-        let published = *self.published.0.get_mut();
-        let consumed = *self.consumed.0.get_mut();
+        // Relaxed: exclusive, so that whoever had the ends before came before.
+        let published = self.published.0.load(Ordering::Relaxed);
+        let consumed = self.consumed.0.load(Ordering::Relaxed);
         let producer = Producer {
             ring: self,
             next: published,
@@ -106,6 +108,13 @@ impl<T> Producer<'_, T> {
 
     pub(crate) fn is_full(&mut self) -> bool {
         self.claim().is_none()
+    }
+
+    /// Whether all that was published was consumed: the consumer waits for nothing but more.
+    pub(crate) fn is_drained(&mut self) -> bool {
+        // Acquire: as in `claim`, which may take this for its own look.
+        self.consumed = self.ring.consumed.0.load(Ordering::Acquire);
+        self.consumed == self.next
     }
 }
 

@@ -39,10 +39,11 @@ impl<'a> Flow<'a> {
         matches!(self.state, State::Runs(_))
     }
 
-    /// Does not wait any more, though nothing says that it would not have to.
+    /// Does not wait any more, though nothing says that it would not have to. Nobody asks poll(2), so what splice says is
+    /// not believed (L5): the other direction may go on for ever.
     pub(super) fn look_again(&mut self) {
         if self.state == State::Waits {
-            self.state = State::Runs(Hint::None);
+            self.state = State::Runs(Hint::Readable);
         }
     }
 
@@ -94,5 +95,42 @@ impl<'a> Flow<'a> {
             }
             given => given.map(|_| ()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream as StdStream;
+
+    use super::{End, Flow};
+    use crate::{AsRegistration, TcpListener, TcpStream};
+
+    fn pair() -> (TcpStream, StdStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        (listener.accept().unwrap().0, peer)
+    }
+
+    /// Promise 16. The other direction has so much to do that poll(2) is never asked: what stands behind an urgent byte goes on
+    /// all the same.
+    #[test]
+    fn urgent_data_does_not_stop_a_direction_whose_neighbour_is_busy() {
+        let ((from, mut source), (to, mut sink)) = (pair(), pair());
+        let end = |stream| End::new(AsRegistration::registration(stream).unwrap()).unwrap();
+        let mut flow = Flow::new(end(&from), end(&to));
+        socket2::SockRef::from(&source)
+            .send_out_of_band(b"!")
+            .unwrap();
+        source.write_all(b"behind").unwrap();
+        for _ in 0..10_000 {
+            flow.advance().unwrap();
+            flow.look_again();
+        }
+        assert_eq!(flow.lane.moved(), 6);
+        drop(to);
+        let mut text = String::new();
+        sink.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "behind");
     }
 }

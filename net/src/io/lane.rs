@@ -28,7 +28,6 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use socket2::SockRef;
 use withy_runtime::poll::{Direction, Registration};
 
@@ -48,13 +47,7 @@ impl<'a> End<'a> {
     /// Those of fcntl(2).
     pub(super) fn new(registration: &'a Registration) -> io::Result<End<'a>> {
         let fd = registration.fd();
-        registration.keep_nonblocking(|fd| {
-            let flags = fcntl_getfl(fd)?;
-            if !flags.contains(OFlags::NONBLOCK) {
-                fcntl_setfl(fd, flags | OFlags::NONBLOCK)?;
-            }
-            Ok(())
-        })?;
+        registration.keep_nonblocking()?;
         Ok(End {
             registration,
             fd,

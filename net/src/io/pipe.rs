@@ -171,7 +171,13 @@ impl PipeReader {
         })
     }
 
-    read_limits!(socket, "let (it, _writer) = withy::io::pipe()?;");
+    read_limits!(
+        socket,
+        "reader",
+        import: "use withy::io::pipe;",
+        new: "let (reader, _writer) = pipe()?;",
+        read: "std::io::Read::read(&mut &reader, &mut [0; 8])"
+    );
 
     fn adopt(fd: OwnedFd) -> PipeReader {
         PipeReader { socket: adopt(fd) }
@@ -219,7 +225,12 @@ impl PipeWriter {
         })
     }
 
-    write_limits!(socket, "let (_reader, it) = withy::io::pipe()?;");
+    write_limits!(
+        socket,
+        "writer",
+        import: "use withy::io::pipe;",
+        new: "let (_reader, writer) = pipe()?;"
+    );
 
     fn adopt(fd: OwnedFd) -> PipeWriter {
         PipeWriter { socket: adopt(fd) }

@@ -4,6 +4,8 @@
 //! taken here may come back to another thread's pool (full stealing); the bounds hold there, too.
 //!
 //! The thread-local is read in functions that are never inlined, which do not switch (law 3).
+//!
+//! A child that was forked has its parent's pipes, too, and whatever the one put into them the other would take out. So it closes its copies.
 
 use std::cell::RefCell;
 use std::io;
@@ -12,6 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::process::{Resource, getrlimit};
+
+use crate::interop;
 
 /// Room for what a copy without splice has taken and not given yet.
 pub(super) const BUFFER_BYTES: usize = 64 << 10;
@@ -49,14 +53,33 @@ impl Drop for Counted {
     }
 }
 
-#[derive(Default)]
 struct Pool {
     pipes: Vec<PipeEnds>,
     buffers: Vec<Box<[u8]>>,
+    /// Those of the process that has made the pipes.
+    forks: u32,
+}
+
+impl Pool {
+    fn new() -> Pool {
+        Pool {
+            pipes: Vec::new(),
+            buffers: Vec::new(),
+            forks: interop::forks(),
+        }
+    }
+
+    fn leave_inherited(&mut self) {
+        let forks = interop::forks();
+        if self.forks != forks {
+            self.forks = forks;
+            self.pipes.clear();
+        }
+    }
 }
 
 thread_local! {
-    static POOL: RefCell<Pool> = RefCell::default();
+    static POOL: RefCell<Pool> = RefCell::new(Pool::new());
 }
 
 /// An empty pipe, or none: the bound is reached, or the process or the system is out of descriptors.
@@ -111,7 +134,12 @@ fn make_pipe() -> io::Result<PipeEnds> {
 /// `None` also at the end of the thread, when its pool is gone.
 #[inline(never)]
 fn with_pool<T>(f: impl FnOnce(&mut Pool) -> Option<T>) -> Option<T> {
-    POOL.try_with(|pool| f(&mut pool.borrow_mut())).ok()?
+    let with = |pool: &RefCell<Pool>| {
+        let pool = &mut *pool.borrow_mut();
+        pool.leave_inherited();
+        f(pool)
+    };
+    POOL.try_with(with).ok()?
 }
 
 #[cfg(test)]

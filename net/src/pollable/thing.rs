@@ -199,11 +199,16 @@ impl<T> Pollable<T> {
 
     read_limits!(
         watched,
-        "let it = withy::net::Pollable::new(std::os::unix::net::UnixStream::pair()?.0)?;"
+        "pollable",
+        import: "use withy::net::Pollable;",
+        new: "let (one, _other) = std::os::unix::net::UnixStream::pair()?;\nlet pollable = Pollable::new(one)?;",
+        read: "std::io::Read::read(&mut &pollable, &mut [0; 8])"
     );
     write_limits!(
         watched,
-        "let it = withy::net::Pollable::new(std::os::unix::net::UnixStream::pair()?.0)?;"
+        "pollable",
+        import: "use withy::net::Pollable;",
+        new: "let (one, _other) = std::os::unix::net::UnixStream::pair()?;\nlet pollable = Pollable::new(one)?;"
     );
 }
 

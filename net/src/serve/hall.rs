@@ -149,25 +149,23 @@ impl Hall {
 
     /// A handler has panicked.
     pub(super) fn report_panic(&self, peer: &dyn Debug, payload: Box<dyn Any + Send>) {
-        match &self.settings.on_panic {
-            Some(hook) => {
-                if let Err(another) = catch_unwind(AssertUnwindSafe(|| hook(peer, &*payload))) {
-                    discard(payload);
-                    if is_interruption(&*another) {
-                        resume_unwind(another);
-                    }
-                    log::error!(target: "withy::net", "the hook for panics has panicked itself");
-                    discard(another);
-                    return;
-                }
-            }
+        // The hook is a user's, and so are the peer's `Debug` and the logger.
+        let told = catch_unwind(AssertUnwindSafe(|| match &self.settings.on_panic {
+            Some(hook) => hook(peer, &*payload),
             None => log::error!(
                 target: "withy::net",
                 "the handler of the connection of {peer:?} panicked: {}",
                 text_of(&*payload)
             ),
-        }
+        }));
         discard(payload);
+        if let Err(another) = told {
+            if is_interruption(&*another) {
+                resume_unwind(another);
+            }
+            discard(another);
+            log::error!(target: "withy::net", "the report of a handler's panic has panicked itself");
+        }
     }
 }
 

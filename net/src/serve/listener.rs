@@ -61,7 +61,7 @@ pub trait Listener: Send {
     /// What a handler is given.
     type Connection: Send;
 
-    /// Who is at the other end.
+    /// Who is at the other end. It is cloned and dropped for the server's own use, too: a panic there is the listener's.
     type Peer: Clone + Debug + Send;
 
     /// Waits for a connection. It is called from a coroutine, and may be unwound while it waits: when the server

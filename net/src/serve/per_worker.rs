@@ -3,10 +3,10 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use libc::c_int;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::TcpListener;
+use crate::listen::BACKLOG;
 use crate::resolve::each_addr;
 
 impl TcpListener {
@@ -67,7 +67,6 @@ fn bind(addr: &SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.bind(&SockAddr::from(*addr))?;
-    // As `TcpListener::bind`: the kernel's maximum.
-    socket.listen(c_int::MAX)?;
+    socket.listen(BACKLOG)?;
     Ok(std::net::TcpListener::from(socket).into())
 }

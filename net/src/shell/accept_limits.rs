@@ -34,8 +34,11 @@ macro_rules! accept_limits {
                 &self,
                 timeout: Option<std::time::Duration>,
             ) -> std::io::Result<()> {
-                self.socket
-                    .set_timeout(withy_runtime::poll::Direction::Read, timeout)
+                crate::options::set_timeout(
+                    self.socket.registration(),
+                    withy_runtime::poll::Direction::Read,
+                    timeout,
+                )
             }
 
             /// Sets the point in time after which no [`accept`](Self::accept) waits: those that are blocked now, and all later
@@ -68,8 +71,8 @@ macro_rules! accept_limits {
                 &self,
                 deadline: Option<std::time::Instant>,
             ) -> std::io::Result<()> {
-                self.socket
-                    .set_deadline(withy_runtime::poll::Direction::Read, deadline);
+                let registration = self.socket.registration();
+                registration.set_deadline(withy_runtime::poll::Direction::Read, deadline);
                 Ok(())
             }
 
@@ -92,7 +95,8 @@ macro_rules! accept_limits {
             /// # }
             /// ```
             pub fn accept_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
-                Ok(self.socket.timeout(withy_runtime::poll::Direction::Read))
+                let registration = self.socket.registration();
+                Ok(registration.timeout(withy_runtime::poll::Direction::Read))
             }
 
             /// The deadline that [`set_accept_deadline`](Self::set_accept_deadline) set.
@@ -114,7 +118,8 @@ macro_rules! accept_limits {
             /// # }
             /// ```
             pub fn accept_deadline(&self) -> std::io::Result<Option<std::time::Instant>> {
-                Ok(self.socket.deadline(withy_runtime::poll::Direction::Read))
+                let registration = self.socket.registration();
+                Ok(registration.deadline(withy_runtime::poll::Direction::Read))
             }
 
             /// Moves this listener into or out of non-blocking mode, in which an accept that would wait fails with

@@ -1,8 +1,19 @@
 //! What every handle to a socket can do.
 
-/// Implements what clones and selects of `$socket` need, and its pending error.
+/// Implements what clones and selects of `$socket` need, and its pending error. A listener says so.
 macro_rules! handle {
     ($socket:ident, new: $new:literal) => {
+        crate::shell::handle!($socket, $new, conversions: "Conversions out of withy duplicate while clones live.");
+    };
+    (listener $socket:ident, new: $new:literal) => {
+        crate::shell::handle!(
+            $socket,
+            $new,
+            conversions: "Conversions out of withy duplicate while clones live, and such a duplicate stays `O_NONBLOCK`, because \
+                that mode is common to all duplicates and the clones need it. Drop the clones first to get a blocking one."
+        );
+    };
+    ($socket:ident, $new:literal, conversions: $conversions:literal) => {
         impl $socket {
             /// Another handle to the same socket.
             ///
@@ -13,8 +24,8 @@ macro_rules! handle {
             /// # Differences from std
             ///
             /// std duplicates the descriptor; here all clones share one, with its readiness and timeouts, and the last one
-            /// closes it. So a clone costs no descriptor, and `as_raw_fd` gives the same number for each. Conversions out of
-            /// withy duplicate while clones live.
+            /// closes it. So a clone costs no descriptor, and `as_raw_fd` gives the same number for each.
+            #[doc = $conversions]
             ///
             /// # Examples
             ///

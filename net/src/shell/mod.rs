@@ -8,9 +8,11 @@ mod buffers;
 mod handle;
 mod limits;
 mod one_way_limits;
+mod socket;
 
 pub(crate) use accept_limits::accept_limits;
 pub(crate) use buffers::buffer_sizes;
 pub(crate) use handle::handle;
 pub(crate) use limits::limits;
 pub(crate) use one_way_limits::{read_limits, write_limits};
+pub(crate) use socket::socket;

@@ -2,10 +2,8 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use socket2::{Domain, Protocol, SockAddr, Socket as NewSocket, Type};
-use withy_runtime::poll::{AsRegistration, Registration};
 
 use super::incoming::Incoming;
 use super::stream::TcpStream;
@@ -13,6 +11,7 @@ use crate::interop;
 use crate::listen::BACKLOG;
 use crate::options::internet;
 use crate::resolve::each_addr;
+use crate::shell::{accept_limits, buffer_sizes, handle};
 use crate::socket::Socket;
 
 /// A TCP server socket: [`std::net::TcpListener`] whose `accept` parks the coroutine where std's blocks the thread.
@@ -51,6 +50,12 @@ pub struct TcpListener {
 }
 
 interop::convert_descriptors!(TcpListener, std::net::TcpListener);
+
+accept_limits!(TcpListener, new: "let listener = TcpListener::bind(\"127.0.0.1:0\")?;");
+
+handle!(listener TcpListener, new: "let socket = TcpListener::bind(\"127.0.0.1:0\")?;");
+
+buffer_sizes!(TcpListener, new: "let socket = TcpListener::bind(\"127.0.0.1:0\")?;");
 
 impl TcpListener {
     /// A listener bound to `addr`; port 0 lets the system choose one.
@@ -107,45 +112,9 @@ impl TcpListener {
         self.socket.local_addr()
     }
 
-    /// Another handle to the same listener.
-    ///
-    /// # Errors
-    ///
-    /// None today; the signature is std's.
-    ///
-    /// # Differences from std
-    ///
-    /// std duplicates the descriptor; here all clones share one, and the last one closes it. Conversions out of
-    /// withy duplicate while clones live, and such a duplicate stays `O_NONBLOCK`, because that mode is common to all
-    /// duplicates and the clones need it. Drop the clones first to get a blocking one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use withy::net::TcpListener;
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let clone = listener.try_clone()?;
-    /// assert_eq!(clone.local_addr()?, listener.local_addr()?);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn try_clone(&self) -> io::Result<TcpListener> {
-        Ok(TcpListener {
-            socket: self.socket.share(),
-        })
-    }
-
     /// Waits for a connection and gives it, with the address of its peer.
     ///
     /// Connections that died in the backlog are passed over. The new stream is in blocking mode and close-on-exec.
-    ///
-    /// # Cancellation
-    ///
-    /// A blocking call: it unwinds if the coroutine is cancelled, or a `timeout` around it elapses. No connection is
-    /// lost by that: one that has arrived stays in the backlog.
     ///
     /// # Errors
     ///
@@ -201,51 +170,6 @@ impl TcpListener {
         Incoming { listener: self }
     }
 
-    /// Sets `IP_TTL`: how many hops a packet of an accepted connection may take.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if it is not within 1 to 255.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use withy::net::TcpListener;
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// listener.set_ttl(100)?;
-    /// assert_eq!(listener.ttl()?, 100);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.socket.handle().set_ttl_v4(ttl)
-    }
-
-    /// The value of `IP_TTL`, see [`set_ttl`](Self::set_ttl).
-    ///
-    /// # Errors
-    ///
-    /// Those of getsockopt(2).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use withy::net::TcpListener;
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// assert!(listener.ttl()? > 0);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.socket.handle().ttl_v4()
-    }
-
     /// Sets `IPV6_V6ONLY`, which Linux refuses once a socket is bound.
     ///
     /// # Errors
@@ -264,28 +188,6 @@ impl TcpListener {
     #[deprecated(note = "this option can only be set before the socket is bound")]
     pub fn only_v6(&self) -> io::Result<bool> {
         self.socket.handle().only_v6()
-    }
-
-    /// Takes the pending error of this socket (`SO_ERROR`), leaving none.
-    ///
-    /// # Errors
-    ///
-    /// Those of getsockopt(2).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use withy::net::TcpListener;
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// assert!(listener.take_error()?.is_none());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.socket.handle().take_error()
     }
 
     fn adopt(fd: OwnedFd) -> TcpListener {
@@ -324,13 +226,3 @@ impl fmt::Debug for TcpListener {
         out.field("fd", &self.as_raw_fd()).finish()
     }
 }
-
-impl AsRegistration for TcpListener {
-    fn registration(&self) -> Option<&Registration> {
-        Some(self.socket.registration())
-    }
-}
-
-// As std's are: what a panic can leave half done is in the kernel, and there every call is whole.
-impl UnwindSafe for TcpListener {}
-impl RefUnwindSafe for TcpListener {}

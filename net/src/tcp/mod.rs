@@ -1,7 +1,6 @@
 //! TCP: [`TcpStream`], [`TcpListener`], [`TcpSocket`].
 
 mod connect;
-mod deadlines;
 mod incoming;
 mod keepalive;
 mod listener;

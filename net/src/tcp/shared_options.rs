@@ -7,7 +7,6 @@ use super::keepalive::Keepalive;
 use super::listener::TcpListener;
 use super::socket::TcpSocket;
 use super::stream::TcpStream;
-use crate::shell::buffer_sizes;
 
 /// Implements them for `$type`. `$make` is the line of the examples that makes one, called `socket`.
 macro_rules! shared_options {
@@ -119,9 +118,54 @@ macro_rules! shared_options {
             pub fn user_timeout(&self) -> io::Result<Option<Duration>> {
                 self.socket.user_timeout()
             }
-        }
 
-        buffer_sizes!($type, new: $make);
+            /// Sets `IP_TTL`: how many hops a packet of this socket may take.
+            ///
+            /// Of a listener, and of a socket that is going to be one, the connections that it accepts inherit it.
+            ///
+            /// # Errors
+            ///
+            /// `InvalidInput` if it is not within 1 to 255.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # mod withy { pub use withy_net as net; }
+            /// use withy::net::*;
+            ///
+            /// # fn main() -> std::io::Result<()> {
+            #[doc = $make]
+            /// socket.set_ttl(100)?;
+            /// assert_eq!(socket.ttl()?, 100);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+                self.socket.handle().set_ttl_v4(ttl)
+            }
+
+            /// The value of `IP_TTL`, see [`set_ttl`](Self::set_ttl).
+            ///
+            /// # Errors
+            ///
+            /// Those of getsockopt(2).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # mod withy { pub use withy_net as net; }
+            /// use withy::net::*;
+            ///
+            /// # fn main() -> std::io::Result<()> {
+            #[doc = $make]
+            /// assert!(socket.ttl()? > 0);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn ttl(&self) -> io::Result<u32> {
+                self.socket.handle().ttl_v4()
+            }
+        }
     };
 }
 

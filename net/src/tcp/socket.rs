@@ -12,6 +12,7 @@ use super::connect::{connect_by, fresh};
 use super::listener::TcpListener;
 use super::stream::TcpStream;
 use crate::options::zero_timeout;
+use crate::shell::buffer_sizes;
 use crate::socket::Socket;
 
 /// A TCP socket that is neither connected nor listening yet: for what has to be set before it is.
@@ -50,6 +51,8 @@ pub struct TcpSocket {
     /// Its descriptor is `O_NONBLOCK`, for connect(2) and accept(2) are to be.
     pub(super) socket: Socket,
 }
+
+buffer_sizes!(TcpSocket, new: "let socket = TcpSocket::v4()?;");
 
 impl TcpSocket {
     /// A socket for IPv4.

@@ -2,16 +2,14 @@ use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
-
-use withy_runtime::poll::{AsRegistration, Registration};
 
 use super::connect::connect;
 use super::race::connect_any;
 use crate::interop;
 use crate::options::zero_timeout;
 use crate::resolve::addresses;
+use crate::shell;
 use crate::socket::{Socket, stream_io};
 
 /// A TCP connection: [`std::net::TcpStream`] whose calls park the coroutine where std's block the thread.
@@ -55,6 +53,12 @@ pub struct TcpStream {
 }
 
 interop::convert_descriptors!(TcpStream, std::net::TcpStream);
+
+shell::socket!(
+    TcpStream,
+    new: "let listener = withy::net::TcpListener::bind(\"127.0.0.1:0\")?;\nlet socket = TcpStream::connect(listener.local_addr()?)?;",
+    read: "socket.peek(&mut [0; 8])"
+);
 
 impl TcpStream {
     /// Opens a TCP connection to a remote host.
@@ -217,49 +221,9 @@ impl TcpStream {
         self.socket.shutdown(how)
     }
 
-    /// Another handle to the same connection.
-    ///
-    /// # Errors
-    ///
-    /// None today; the signature is std's.
-    ///
-    /// # Differences from std
-    ///
-    /// std duplicates the descriptor; here all clones share one, with its readiness and timeouts, and the last one
-    /// closes it. So a clone costs no descriptor, and `as_raw_fd` gives the same number for each. Conversions out of
-    /// withy duplicate while clones live.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod withy { pub use withy_net as net; }
-    /// use std::io::{Read, Write};
-    /// use withy::net::{TcpListener, TcpStream};
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
-    /// let (mut server, _) = listener.accept()?;
-    /// let mut clone = client.try_clone()?;
-    /// client.write_all(b"a")?;
-    /// clone.write_all(b"b")?;
-    /// let mut both = [0; 2];
-    /// server.read_exact(&mut both)?;
-    /// assert_eq!(&both, b"ab");
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn try_clone(&self) -> io::Result<TcpStream> {
-        Ok(TcpStream::from_socket(self.socket.share()))
-    }
-
     /// Reads without taking: the next read gives the same bytes again.
     ///
     /// It waits for data as a read does, and gives 0 after the peer's end of the stream.
-    ///
-    /// # Cancellation
-    ///
-    /// A blocking call: it unwinds if the coroutine is cancelled, or a `timeout` around it elapses. No byte is lost.
     ///
     /// # Errors
     ///
@@ -323,13 +287,3 @@ impl fmt::Debug for TcpStream {
         out.field("fd", &self.as_raw_fd()).finish()
     }
 }
-
-impl AsRegistration for TcpStream {
-    fn registration(&self) -> Option<&Registration> {
-        Some(self.socket.registration())
-    }
-}
-
-// As std's are: what a panic can leave half done is in the kernel, and there every call is whole.
-impl UnwindSafe for TcpStream {}
-impl RefUnwindSafe for TcpStream {}

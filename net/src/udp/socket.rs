@@ -8,7 +8,7 @@ use socket2::{Domain, SockAddr, Socket as NewSocket, Type};
 use crate::interop;
 use crate::options::internet;
 use crate::resolve::each_addr;
-use crate::shell::{buffer_sizes, handle, limits};
+use crate::shell;
 use crate::socket::Socket;
 
 /// A UDP socket: [`std::net::UdpSocket`] whose calls park the coroutine where std's block the thread.
@@ -53,15 +53,11 @@ pub struct UdpSocket {
 
 interop::convert_descriptors!(UdpSocket, std::net::UdpSocket);
 
-limits!(
+shell::socket!(
     UdpSocket,
     new: "let socket = UdpSocket::bind(\"127.0.0.1:0\")?;",
     read: "socket.recv(&mut [0; 8])"
 );
-
-buffer_sizes!(UdpSocket, new: "let socket = UdpSocket::bind(\"127.0.0.1:0\")?;");
-
-handle!(UdpSocket, new: "let socket = UdpSocket::bind(\"127.0.0.1:0\")?;");
 
 impl UdpSocket {
     /// A socket bound to `addr`; port 0 lets the system choose one.

@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket as NewSocket, Type};
 
 use super::addr;
 use crate::interop;
-use crate::shell::{buffer_sizes, handle, limits};
+use crate::shell;
 use crate::socket::Socket;
 
 /// Datagrams within this machine: [`std::os::unix::net::UnixDatagram`] whose calls park the coroutine where std's block
@@ -49,15 +49,11 @@ pub struct UnixDatagram {
 
 interop::convert_descriptors!(UnixDatagram, std::os::unix::net::UnixDatagram);
 
-limits!(
+shell::socket!(
     UnixDatagram,
     new: "let socket = UnixDatagram::unbound()?;",
     read: "socket.recv(&mut [0; 8])"
 );
-
-buffer_sizes!(UnixDatagram, new: "let socket = UnixDatagram::unbound()?;");
-
-handle!(UnixDatagram, new: "let socket = UnixDatagram::unbound()?;");
 
 impl UnixDatagram {
     /// A socket bound to `path`, where nothing may be yet. An empty path lets the system choose an abstract name.

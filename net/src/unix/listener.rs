@@ -56,7 +56,7 @@ interop::convert_descriptors!(UnixListener, std::os::unix::net::UnixListener);
 
 accept_limits!(UnixListener, new: "let listener = UnixListener::bind(\"\")?;");
 
-handle!(UnixListener, new: "let socket = UnixListener::bind(\"\")?;");
+handle!(listener UnixListener, new: "let socket = UnixListener::bind(\"\")?;");
 
 impl UnixListener {
     /// A listener bound to `path`, where nothing may be yet. An empty path lets the system choose an abstract name.

@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket as NewSocket, Type};
 
 use super::addr;
 use crate::interop;
-use crate::shell::{buffer_sizes, handle, limits};
+use crate::shell;
 use crate::socket::{Socket, stream_io};
 
 /// A connection within this machine: [`std::os::unix::net::UnixStream`] whose calls park the coroutine where std's
@@ -55,15 +55,11 @@ pub struct UnixStream {
 
 interop::convert_descriptors!(UnixStream, std::os::unix::net::UnixStream);
 
-limits!(
+shell::socket!(
     UnixStream,
     new: "let (socket, _peer) = UnixStream::pair()?;",
     read: "socket.peek(&mut [0; 8])"
 );
-
-buffer_sizes!(UnixStream, new: "let (socket, _peer) = UnixStream::pair()?;");
-
-handle!(UnixStream, new: "let (socket, _peer) = UnixStream::pair()?;");
 
 impl UnixStream {
     /// Connects to the listener that is bound to `path`.

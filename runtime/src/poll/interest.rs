@@ -53,7 +53,7 @@ pub(super) struct Lane {
 #[derive(Default)]
 pub(super) struct Queue {
     pub(super) lobby: Lobby<Unparker>,
-    /// Plain threads in poll(2), to be woken when the limits change.
+    /// Plain threads in poll(2), to be woken when the limits change, and by [`Interest::make_ready`].
     pub(super) threads: Lobby<Unparker>,
 }
 

@@ -176,35 +176,28 @@ impl Registration {
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
     }
 
-    /// As [`set_nonblocking`](Registration::set_nonblocking), and has `set` make the descriptor's flag the same; but a flag
+    /// As [`set_nonblocking`](Registration::set_nonblocking), and makes the descriptor's flag the same; but a flag
     /// that is [kept](Registration::keep_nonblocking) is not taken back.
     ///
     /// # Errors
-    /// Those of `set`; then nothing has changed.
-    pub fn set_mode(
-        &self,
-        nonblocking: bool,
-        set: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
+    /// Those of fcntl(2); then nothing has changed.
+    pub fn set_mode(&self, nonblocking: bool) -> io::Result<()> {
         let kept = self.kept_nonblocking.lock();
         if nonblocking || !*kept {
-            set(self.fd())?;
+            set_flag(self.fd(), nonblocking)?;
         }
         self.set_nonblocking(nonblocking);
         Ok(())
     }
 
-    /// Has `set` make the descriptor `O_NONBLOCK`, and keeps it so for as long as this lives: for system calls that have no
+    /// Makes the descriptor `O_NONBLOCK`, and keeps it so for as long as this lives: for system calls that have no
     /// flag of their own against waiting. The mode, which says what callers of [`io`](Registration::io) want, is as before.
     ///
     /// # Errors
-    /// Those of `set`.
-    pub fn keep_nonblocking(
-        &self,
-        set: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
+    /// Those of fcntl(2).
+    pub fn keep_nonblocking(&self) -> io::Result<()> {
         let mut kept = self.kept_nonblocking.lock();
-        set(self.fd())?;
+        set_flag(self.fd(), true)?;
         *kept = true;
         Ok(())
     }
@@ -333,6 +326,24 @@ fn poll_now(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<()> {
         count if count > 0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Sets `O_NONBLOCK`, or takes it back, if it is not so already.
+fn set_flag(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
+    // SAFETY: no pointers.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let wanted = match nonblocking {
+        true => flags | libc::O_NONBLOCK,
+        false => flags & !libc::O_NONBLOCK,
+    };
+    // SAFETY: no pointers.
+    if wanted != flags && unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 impl Direction {

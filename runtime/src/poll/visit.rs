@@ -13,7 +13,6 @@ use super::registration::Direction;
 use super::slab::Token;
 use super::slot::{Announce, EnterLobby, Retract, Waiter, Word};
 use crate::context;
-use crate::task::handle::yield_now;
 use crate::task::interrupt;
 use crate::task::park::{self, Unparker};
 use crate::task::plain;
@@ -390,7 +389,8 @@ pub fn refuse_while_unwinding() -> io::Result<()> {
     if !interrupt::is_unwinding() {
         return Ok(());
     }
-    yield_now();
+    // Not `yield_now`, which panics inside `no_park`: that would be the second panic of this thread.
+    context::let_others_run();
     Err(io::Error::new(
         io::ErrorKind::TimedOut,
         "would have to wait while the caller unwinds from a cancellation or a timeout",

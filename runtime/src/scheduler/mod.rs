@@ -14,7 +14,7 @@ mod shared;
 mod shutdown;
 mod spin;
 mod thread_state;
-mod turn;
+pub(crate) mod turn;
 pub(crate) mod watchdog;
 pub(crate) mod watched;
 mod worker;

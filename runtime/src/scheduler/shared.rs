@@ -17,6 +17,7 @@ use crate::scheduler::idle::{Idle, SleepFlag};
 use crate::scheduler::inbox::{Inbox, Linked};
 use crate::scheduler::injector::Injector;
 use crate::scheduler::spin::SpinSlot;
+use crate::scheduler::turn::Due;
 use crate::scheduler::watchdog::Watch;
 use crate::scheduler::watched::Watched;
 use crate::scheduler::{Ending, Worker};
@@ -65,6 +66,7 @@ pub(crate) struct Remote {
     pub(crate) inbound: AtomicUsize,
     pub(crate) list: LiveList,
     pub(crate) watched: Arc<CachePadded<Watched<Header>>>,
+    pub(crate) due: Arc<CachePadded<Due>>,
     /// The watchdog: a coroutine holds this worker for long, so nothing new is placed here.
     pub(crate) held: AtomicBool,
 }

@@ -63,6 +63,8 @@ struct Hold {
     since: Instant,
     /// How long a hold may last before the next report.
     report_after: Duration,
+    /// Turns that the worker had taken.
+    turns: u32,
 }
 
 /// The watchdog's life: it ends when the workers have.
@@ -72,6 +74,7 @@ pub(crate) fn run(shared: &Arc<Shared>, limit: Duration) {
         seen: None,
         since: Instant::now(),
         report_after: limit,
+        turns: 0,
     };
     let mut holds = vec![start; shared.workers()];
     let mut quiet_looks = 0;
@@ -81,6 +84,9 @@ pub(crate) fn run(shared: &Arc<Shared>, limit: Duration) {
         for (index, hold) in holds.iter_mut().enumerate() {
             let unchanged = hold.look(&shared.remotes[index], limit);
             quiet &= unchanged && hold.seen.is_some_and(|seen| seen.current.is_none());
+            if !shared.config.is_reproducible() {
+                hold.look_at_turns(&shared.remotes[index]);
+            }
             let held = hold.held();
             if held >= limit {
                 serving |= serve(shared, index);
@@ -120,10 +126,21 @@ impl Hold {
                 seen,
                 since: Instant::now(),
                 report_after: limit,
+                ..*self
             };
         }
         remote.held.store(self.held() >= limit, Ordering::Relaxed);
         unchanged
+    }
+
+    /// A worker that is awake and has had no turn since the last look: its runs were short when it settled their number, and
+    /// have become long all at once.
+    fn look_at_turns(&mut self, remote: &Remote) {
+        let turns = remote.due.taken();
+        if turns == self.turns && !remote.watched.sleeps() {
+            remote.due.demand();
+        }
+        self.turns = turns;
     }
 
     /// How long one run has lasted for certain.

@@ -90,7 +90,7 @@ impl Worker {
             budget: Budget::new(!shared.config.is_reproducible()),
             placement: Placement::new(),
             rest: Rest::new(shared.config.spin),
-            turn: Turn::new(runs_max),
+            turn: Turn::new(runs_max, shared.remotes[index].due.clone()),
             random: shared.config.seed.map(Random::new),
             chance: Random::new(RandomState::new().hash_one(index)),
             socket_waits: Cell::new(0),
