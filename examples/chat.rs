@@ -30,10 +30,10 @@ use clap::Parser;
 use socket2::SockRef;
 use withy::CancelToken;
 use withy::net::{Server, Summary, TcpListener, TcpStream};
-use withy::signal::{Signal, Signals};
 use withy::sync::Mutex;
 use withy::sync::channel::broadcast;
 
+use cli::Orders;
 use room::{Line, Room, Seat};
 
 /// The longest line, its end included.
@@ -41,9 +41,6 @@ const LINE_BYTES_MAX: u64 = 1024;
 
 /// Lines fit many times, and a reader that does not read is noticed soon.
 const SEND_BUFFER_BYTES: usize = 16 << 10;
-
-/// How long a client may take to say its name, in however many attempts.
-const NAME_TIMEOUT: Duration = Duration::from_secs(60);
 
 const GUESTS_MAX: usize = 5_000;
 const DRAIN: Duration = Duration::from_secs(5);
@@ -55,19 +52,19 @@ type Output<'a> = Mutex<&'a TcpStream>;
 #[derive(Parser)]
 #[command(
     name = "chat",
-    after_help = "Exit codes: 0 done or Ctrl-C, 1 failed, 2 wrong usage"
+    after_help = "The first Ctrl-C or SIGTERM begins the end, a second one cuts off who is left.\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage"
 )]
 struct Options {
     /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7001")]
     listen: SocketAddr,
 
-    /// How long a client may leave its lines untouched, in seconds
-    #[arg(long, value_name = "S", default_value = "10", value_parser = cli::positive_seconds)]
-    patience: Duration,
+    #[command(flatten)]
+    limits: Limits,
 
     /// Run clients in this process, check what they hear and end
-    #[arg(long, conflicts_with_all = ["listen", "patience"])]
+    #[arg(long, conflicts_with_all = ["listen", "naming", "patience"])]
     demo: bool,
 
     #[command(flatten)]
@@ -84,36 +81,24 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if options.demo {
         return demo::run();
     }
-    let signals = Signals::new([Signal::INTERRUPT, Signal::TERMINATE])?;
+    let orders = Orders::by_signals("the room closes".to_owned())?;
     let listener = TcpListener::bind(options.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     println!("listening on {}", listener.local_addr()?);
-    let (room, close) = (Room::default(), CancelToken::new());
-    let limits = Limits {
-        naming: NAME_TIMEOUT,
-        patience: options.patience,
-    };
-    let summary = withy::scope(|s| {
-        let closing = s.spawn(|| {
-            if signals.wait().is_ok() {
-                close.cancel();
-            }
-        });
-        let summary = open(&room, listener, limits, &close);
-        // If the listener has failed, no signal has come.
-        closing.cancel();
-        summary
-    })?;
-    println!("{} guests in all", summary.accepted);
+    let served = open(&Room::default(), listener, options.limits, &orders)?;
+    println!("{} guests in all", served.accepted);
     Ok(())
 }
 
-/// How long things may take.
-#[derive(Clone, Copy)]
+/// How long things may take, in seconds.
+#[derive(clap::Args, Clone, Copy)]
 struct Limits {
-    /// From the first byte to a name.
+    /// Until a client has said its name, in however many attempts
+    #[arg(long, value_name = "S", default_value = "60", value_parser = cli::positive_seconds)]
     naming: Duration,
-    /// Without a byte that is taken.
+
+    /// For a client to take a byte of the lines that wait for it
+    #[arg(long, value_name = "S", default_value = "10", value_parser = cli::positive_seconds)]
     patience: Duration,
 }
 
@@ -122,17 +107,18 @@ fn open(
     room: &Room,
     listener: TcpListener,
     limits: Limits,
-    close: &CancelToken,
+    orders: &Orders,
 ) -> io::Result<Summary> {
     Server::new()
         .connections_max(GUESTS_MAX)
-        .until(close)
+        .until(&orders.close)
         .drain_timeout(DRAIN)
+        .cut_by(&orders.cut)
         .serve(listener, |stream, _| {
             SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES)?;
             stream.set_nodelay(true)?;
             stream.set_write_timeout(Some(limits.patience))?;
-            attend(room, &stream, limits.naming, close)
+            attend(room, &stream, limits.naming, &orders.close)
         })
 }
 

@@ -30,7 +30,7 @@ const GONE: &str = "gone";
 #[derive(Parser)]
 #[command(
     name = "inotify",
-    after_help = "Exit codes: 0 done or Ctrl-C, 1 failed, 2 wrong usage"
+    after_help = "Exit codes: 0 the folder is gone, 1 failed, 2 wrong usage"
 )]
 struct Options {
     /// The folder to watch; what is in folders inside it is not watched
@@ -55,8 +55,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let Some(folder) = &options.folder else {
         return demo();
     };
-    let changes = watch(folder)?;
-    // Ctrl-C ends the process, as it always does.
+    let changes =
+        watch(folder).map_err(|error| format!("cannot watch {}: {error}", folder.display()))?;
+    println!("watching {}", folder.display());
+    // Ctrl-C ends the process, as it always does: also where nobody reads what it prints.
     for change in changes {
         println!("{}", change?);
     }
@@ -151,10 +153,11 @@ fn change(event: &inotify::Event<'_>) -> Option<Change> {
     let (_, what) = KINDS
         .into_iter()
         .find(|(kind, _)| event.events().contains(*kind))?;
-    let name = event.file_name().unwrap_or_default();
+    let name = event.file_name().unwrap_or_default().to_string_lossy();
     Some(Change {
         what,
-        name: name.to_string_lossy().into_owned(),
+        // A name may have line ends, and what terminals obey.
+        name: name.replace(char::is_control, "\u{fffd}"),
     })
 }
 

@@ -1,12 +1,14 @@
 //! A TCP proxy in front of several upstreams: each connection goes to the one that has the fewest.
 //!
 //! `cargo run --release --example proxy -- --listen 127.0.0.1:7000 --to 127.0.0.1:8001 --to 127.0.0.1:8002`
-//! serves until Ctrl-C, then lets open connections finish. `RUST_LOG=info` tells of each connection
-//! when it ends. `cargo run --release --example proxy -- --demo` checks itself.
+//! serves until Ctrl-C, then lets open connections finish, and lists the bytes of each. `RUST_LOG=info`
+//! tells of each when it ends. `cargo run --release --example proxy -- --demo` checks itself.
 
 mod cli;
 #[path = "proxy/demo.rs"]
 mod demo;
+#[path = "proxy/ledger.rs"]
+mod ledger;
 #[path = "proxy/upstreams.rs"]
 mod upstreams;
 
@@ -14,21 +16,17 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use withy::CancelToken;
 use withy::io::BidirectionalCopy;
-use withy::net::{TcpListener, TcpStream};
-use withy::signal::{Signal, Signals};
-use withy::sync::WaitGroup;
+use withy::net::{Server, Summary, TcpListener, TcpStream};
 
+use cli::Orders;
+use ledger::{Book, Ledger};
 use upstreams::Upstreams;
-
-/// How long the proxy stops accepting when the system has no descriptor or memory for more.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A TCP proxy that balances connections over several upstreams
 #[derive(Parser)]
@@ -57,9 +55,17 @@ struct Options {
     demo: bool,
 }
 
-/// How long things may take, in seconds.
+/// How many there may be, and how long things may take, in seconds.
 #[derive(clap::Args, Clone, Copy)]
 struct Limits {
+    /// Connections at once; further ones wait to be accepted
+    #[arg(long, value_name = "N", default_value = "10000")]
+    connections: NonZeroUsize,
+
+    /// Connections to list at the end: the last ones
+    #[arg(long, value_name = "N", default_value = "1000")]
+    list: usize,
+
     /// Connecting to an upstream, before the next one is tried
     #[arg(long, value_name = "S", default_value = "2", value_parser = cli::positive_seconds)]
     connect_timeout: Duration,
@@ -94,52 +100,27 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if options.demo {
         return demo::run(options.limits);
     }
-    // From here on the signals do not end the process.
-    let signals = Signals::new([Signal::INTERRUPT, Signal::TERMINATE])?;
+    let grace = options.limits.grace;
+    let orders = Orders::by_signals(format!(
+        "no new connections; those that are open have {grace:?}"
+    ))?;
     let listener = TcpListener::bind(options.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     println!("listening on {}", listener.local_addr()?);
-
-    let orders = Orders::default();
-    let proxy = withy::spawn({
-        let (orders, to, limits) = (orders.clone(), options.to.clone(), options.limits);
-        move || Proxy::new(&to, limits, orders).run(listener)
-    });
-    let signal = signals.wait()?;
-    println!(
-        "{signal}: no new connections; those that are open have {:?}",
-        options.limits.grace
-    );
-    orders.close.cancel();
-    let again = withy::spawn(move || signals.wait().map(|_| orders.cut.cancel()));
-    let report = proxy.join().expect("the proxy does not panic");
-    again.cancel();
+    let report = Proxy::new(&options.to, options.limits).run(listener, &orders)?;
     print!("{report}");
     Ok(())
-}
-
-/// What the proxy is told, in this order.
-#[derive(Clone, Default)]
-struct Orders {
-    /// Accept no more.
-    close: CancelToken,
-    /// End at once.
-    cut: CancelToken,
 }
 
 struct Proxy {
     upstreams: Upstreams,
     copy: BidirectionalCopy,
     limits: Limits,
-    orders: Orders,
-    finished: AtomicUsize,
-    cut: AtomicUsize,
-    /// Connections for which there was no upstream.
-    turned_away: AtomicUsize,
+    ledger: Ledger,
 }
 
 impl Proxy {
-    fn new(to: &[SocketAddr], limits: Limits, orders: Orders) -> Proxy {
+    fn new(to: &[SocketAddr], limits: Limits) -> Proxy {
         let copy = BidirectionalCopy::new().half_closed_timeout(limits.half_closed);
         Proxy {
             upstreams: Upstreams::new(to, limits.connect_timeout),
@@ -148,68 +129,34 @@ impl Proxy {
                 None => copy,
             },
             limits,
-            orders,
-            finished: AtomicUsize::new(0),
-            cut: AtomicUsize::new(0),
-            turned_away: AtomicUsize::new(0),
+            ledger: Ledger::new(limits.list),
         }
     }
 
     /// Serves until it is told to close, and then until the last connection has ended.
-    fn run(self, listener: TcpListener) -> Report {
-        // What runs in here borrows the proxy: all have ended when the scope has.
-        withy::scope(|scope| {
-            scope.spawn(|| {
-                let interval = self.limits.health_interval;
-                self.orders.close.run(|| self.upstreams.watch(interval))
+    fn run(self, listener: TcpListener, orders: &Orders) -> io::Result<Report> {
+        let server = Server::new()
+            .connections_max(self.limits.connections.get())
+            .until(&orders.close)
+            .drain_timeout(self.limits.grace)
+            .cut_by(&orders.cut);
+        let connections = withy::scope(|scope| {
+            let watching = scope.spawn(|| self.upstreams.watch(self.limits.health_interval));
+            let connections = server.serve(listener, |client, peer| {
+                self.forward(&client, peer)
+                    .inspect_err(|error| log::warn!("{peer} was turned away: {error}"))
             });
-            let open = WaitGroup::new();
-            // The token unwinds out of `accept`; no connection gets lost between the two.
-            let _closed = self.orders.close.run(|| {
-                loop {
-                    match listener.accept() {
-                        Ok((client, peer)) => {
-                            let (open, proxy) = (open.clone(), &self);
-                            scope.spawn(move || {
-                                proxy.attend(&client, peer);
-                                drop(open);
-                            });
-                        }
-                        Err(error) => {
-                            log::warn!("cannot take a connection: {error}");
-                            withy::sleep(ACCEPT_PAUSE);
-                        }
-                    }
-                }
-            });
-            // Who connects from now on is refused.
-            drop(listener);
-            if withy::timeout(self.limits.grace, || open.wait()).is_err() {
-                self.orders.cut.cancel();
-            }
-        });
-        Report {
+            watching.cancel();
+            connections
+        })?;
+        Ok(Report {
+            book: self.ledger.close(),
             upstreams: self.upstreams.summary(),
-            finished: self.finished.into_inner(),
-            cut: self.cut.into_inner(),
-            turned_away: self.turned_away.into_inner(),
-        }
+            connections,
+        })
     }
 
-    /// One connection, to its end or until it is cut off. Both close it.
-    fn attend(&self, client: &TcpStream, peer: SocketAddr) {
-        let counter = match self.orders.cut.run(|| self.forward(client, peer)) {
-            Ok(Ok(())) => &self.finished,
-            Ok(Err(error)) => {
-                log::warn!("{peer} was turned away: {error}");
-                &self.turned_away
-            }
-            Err(withy::Cancelled { .. }) => &self.cut,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Between a client and an upstream, until both have ended their streams.
+    /// Between a client and an upstream, until both have ended their streams, or it is cut off, which unwinds.
     ///
     /// # Errors
     /// That of connecting, if no upstream takes the connection.
@@ -218,40 +165,36 @@ impl Proxy {
         // What arrives is to go on at once, in whatever pieces.
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
-        let (copied, how) = match self.copy.run(client, &server) {
-            Ok(copied) => (copied, "ended".to_owned()),
-            Err(error) => (error.copied(), error.kind().to_string()),
-        };
-        place.count(copied);
-        log::info!(
-            "{peer} with {}: {how}; {} bytes there, {} back",
-            place.address(),
-            copied.a_to_b,
-            copied.b_to_a,
-        );
+        let mut account = self.ledger.open(peer, place);
+        let copied = self.copy.run_counting(client, &server, &account.counters);
+        account.end = Some(match copied {
+            Ok(_) => "ended".into(),
+            Err(error) => error.kind().to_string().into(),
+        });
         Ok(())
     }
 }
 
 /// What became of the connections.
 struct Report {
+    book: Book,
     upstreams: Vec<upstreams::Summary>,
-    /// Ended by either side.
-    finished: usize,
-    /// Cut off when the grace period was over; their bytes are not counted.
-    cut: usize,
-    turned_away: usize,
+    connections: Summary,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.book)?;
         for upstream in &self.upstreams {
             writeln!(f, "{upstream}")?;
         }
         writeln!(
             f,
-            "{} connections finished, {} were cut off, {} found no upstream",
-            self.finished, self.cut, self.turned_away
+            "{} connections finished, {} were cut off, {} found no upstream, {} were not served",
+            self.connections.finished,
+            self.connections.cut,
+            self.connections.failed + self.connections.timed_out,
+            self.connections.shed + self.connections.panicked,
         )
     }
 }

@@ -1,6 +1,6 @@
 //! A SOCKS5 proxy: CONNECT by RFC 1928, with user and password by RFC 1929.
 //!
-//! `cargo run --release --example socks5 -- --user me:secret` serves until Ctrl-C; then
+//! `cargo run --release --example socks5 -- --user me:secret` serves until Ctrl-C; meanwhile
 //! `curl --socks5-hostname 127.0.0.1:1080 --proxy-user me:secret https://example.org` goes through it.
 //! Without `--user` anybody may use it. `cargo run --release --example socks5 -- --demo` checks itself.
 
@@ -19,19 +19,17 @@ use std::time::Duration;
 
 use clap::Parser;
 use withy::io::{BidirectionalCopy, Copied};
-use withy::net::{TcpListener, TcpStream};
-use withy::sync::Semaphore;
+use withy::net::{Server, Summary, TcpListener, TcpStream};
 
+use cli::Orders;
 use protocol::{Command, Refusal, Target, User};
-
-/// How long the proxy stops accepting when the system has no descriptor or memory for more.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A SOCKS5 proxy
 #[derive(Parser)]
 #[command(
     name = "socks5",
-    after_help = "Exit codes: 0 done or Ctrl-C, 1 failed, 2 wrong usage"
+    after_help = "The first Ctrl-C or SIGTERM begins the end, a second one cuts the grace period short.\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage"
 )]
 struct Options {
     /// Address to listen on
@@ -71,6 +69,10 @@ struct Limits {
     /// Seconds for which a connection may be idle
     #[arg(long, value_name = "S", default_value = "600", value_parser = cli::positive_seconds)]
     idle: Duration,
+
+    /// Seconds that open connections have when the proxy was told to end
+    #[arg(long, value_name = "S", default_value = "5", value_parser = cli::positive_seconds)]
+    grace: Duration,
 }
 
 fn main() -> ExitCode {
@@ -86,6 +88,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if options.demo {
         return demo::run(options.limits);
     }
+    let grace = options.limits.grace;
+    let orders = Orders::by_signals(format!(
+        "no new connections; those that are open have {grace:?}"
+    ))?;
     let listener = TcpListener::bind(options.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     println!("listening on {}", listener.local_addr()?);
@@ -93,8 +99,13 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         users: options.user.clone(),
         limits: options.limits,
     };
-    withy::spawn(move || proxy.serve(&listener));
-    withy::signal::ctrl_c()?;
+    let served = proxy.serve(listener, &orders)?;
+    println!(
+        "{} connections finished, {} failed, {} were cut off",
+        served.finished,
+        served.accepted - served.finished - served.cut,
+        served.cut
+    );
     Ok(())
 }
 
@@ -105,31 +116,18 @@ struct Proxy {
 }
 
 impl Proxy {
-    /// Accepts for ever.
-    fn serve(&self, listener: &TcpListener) {
-        let connections = self.limits.connections.get();
-        let places = Semaphore::new(connections.min(Semaphore::MAX_PERMITS));
-        withy::scope(|connections| {
-            loop {
-                // Before the next is accepted: who has no place yet waits in the backlog.
-                let place = places.acquire().expect("nobody closes it");
-                match listener.accept() {
-                    Ok((client, peer)) => {
-                        connections.spawn(move || {
-                            match self.attend(&client) {
-                                Ok(copied) => log::info!("{peer} ended: {copied:?}"),
-                                Err(error) => log::info!("{peer} failed: {error}"),
-                            }
-                            drop(place);
-                        });
-                    }
-                    Err(error) => {
-                        log::warn!("cannot take a connection: {error}");
-                        withy::sleep(ACCEPT_PAUSE);
-                    }
-                }
-            }
-        });
+    /// Serves until it is told to close, and then until the last connection has ended.
+    fn serve(&self, listener: TcpListener, orders: &Orders) -> io::Result<Summary> {
+        Server::new()
+            .connections_max(self.limits.connections.get())
+            .until(&orders.close)
+            .drain_timeout(self.limits.grace)
+            .cut_by(&orders.cut)
+            .serve(listener, |client, peer| {
+                self.attend(&client)
+                    .inspect(|copied| log::info!("{peer} ended: {copied:?}"))
+                    .inspect_err(|error| log::info!("{peer} failed: {error}"))
+            })
     }
 
     /// One client, from its first byte to its last.

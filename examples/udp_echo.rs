@@ -1,6 +1,6 @@
 //! A UDP echo server: one socket, one coroutine, three lines of loop.
 //!
-//! `cargo run --release --example udp_echo` serves until Ctrl-C; try it with `nc -u 127.0.0.1 7000`.
+//! `cargo run --release --example udp_echo` serves until Ctrl-C or SIGTERM; try it with `nc -u 127.0.0.1 7000`.
 //! `cargo run --release --example udp_echo -- --demo` runs clients against it that check every echo, and ends.
 
 mod cli;
@@ -15,6 +15,8 @@ use std::time::Duration;
 use clap::Parser;
 use withy::net::UdpSocket;
 
+use cli::Orders;
+
 /// The longest packet that UDP carries over IPv4.
 const PACKET_BYTES_MAX: usize = 65_507;
 
@@ -28,7 +30,7 @@ const ATTEMPTS_MAX: u32 = 20;
 #[derive(Parser)]
 #[command(
     name = "udp_echo",
-    after_help = "Exit codes: 0 done or Ctrl-C, 1 failed, 2 wrong usage"
+    after_help = "Exit codes: 0 done, also by Ctrl-C or SIGTERM, 1 failed, 2 wrong usage"
 )]
 struct Options {
     /// Address to receive on [default: 127.0.0.1:7000, with --demo a port that the kernel picks]
@@ -66,22 +68,27 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let socket = UdpSocket::bind(address)
         .map_err(|error| format!("cannot receive on {address}: {error}"))?;
     let address = socket.local_addr()?;
-    println!("receiving on {address}");
-    let server = withy::spawn(move || echo(&socket));
     if options.demo {
+        withy::spawn(move || echo(&socket, &mut 0));
         return demo(address, options.clients.get(), options.packets.get());
     }
-    Ok(server.join().expect("the server does not panic")?)
+    let orders = Orders::by_signals("no more packets".to_owned())?;
+    println!("receiving on {address}");
+    let mut echoes = 0;
+    withy::run(|| orders.close.run(|| echo(&socket, &mut echoes))).unwrap_or(Ok(()))?;
+    println!("{echoes} packets sent back");
+    Ok(())
 }
 
-/// Sends every packet back to where it came from. A packet that cannot be sent is one that is lost, which UDP allows;
-/// so it does not end the server.
-fn echo(socket: &UdpSocket) -> io::Result<()> {
+/// Sends every packet back to where it came from, and counts. A packet that cannot be sent is one that is lost, which UDP
+/// allows; so it does not end the server.
+fn echo(socket: &UdpSocket, echoes: &mut u64) -> io::Result<()> {
     let mut packet = vec![0; PACKET_BYTES_MAX];
     loop {
         let (n, client) = socket.recv_from(&mut packet)?;
-        if let Err(error) = socket.send_to(&packet[..n], client) {
-            log::debug!("no echo to {client}: {error}");
+        match socket.send_to(&packet[..n], client) {
+            Ok(_) => *echoes += 1,
+            Err(error) => log::debug!("no echo to {client}: {error}"),
         }
     }
 }

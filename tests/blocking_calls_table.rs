@@ -6,6 +6,8 @@
 mod rig;
 mod support;
 
+#[path = "blocking_calls_table/channel_rows.rs"]
+mod channel_rows;
 #[path = "blocking_calls_table/connect_rows.rs"]
 mod connect_rows;
 #[path = "blocking_calls_table/copy_rows.rs"]

@@ -10,9 +10,12 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rig::process::{descriptors, mappings, set_limit, status, tasks, threads_named};
+use rig::process::{
+    THREAD_STACK, descriptors, mappings, tasks, threads_may_start, threads_named,
+    threads_once_named,
+};
 use rig::{Drops, child, each_runtime, steal, stress_rounds, until};
-use support::{LIMIT, matrix, within};
+use support::{LIMIT, matrix, rest, within};
 use withy::{RuntimeBuilder, blocking, compute, spawn, spawn_blocking};
 
 fn thread_name() -> String {
@@ -141,7 +144,7 @@ fn idle_threads_leave() {
             assert!(names.1.starts_with("idl-compute-"), "{names:?}");
             until(|| threads_named("idl-b").is_empty() && threads_named("idl-c").is_empty());
         }
-        assert_eq!(threads_named("idl-worker").len(), 2);
+        threads_once_named("idl-worker", 2);
     });
 }
 
@@ -150,12 +153,15 @@ fn idle_threads_leave() {
 #[test]
 fn the_end_waits_for_threads_that_left_before() {
     static LEAVING: AtomicBool = AtomicBool::new(false);
+    static MAY_LEAVE: AtomicBool = AtomicBool::new(false);
     static LEFT: AtomicBool = AtomicBool::new(false);
     struct Slow;
     impl Drop for Slow {
         fn drop(&mut self) {
             LEAVING.store(true, Ordering::SeqCst);
-            thread::sleep(Duration::from_millis(100));
+            while !MAY_LEAVE.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(1));
+            }
             LEFT.store(true, Ordering::SeqCst);
         }
     }
@@ -171,10 +177,18 @@ fn the_end_waits_for_threads_that_left_before() {
         runtime.run(|| blocking(|| SLOW.set(Some(Slow))));
         until(|| LEAVING.load(Ordering::SeqCst));
         runtime.run(|| blocking(|| ()));
-        // Mostly the second one has left by then; if not, the end waits for it as for any other.
+        // Mostly the second one is idle for long enough, leaves and joins the first; if not, the end waits for it as for any
+        // other. Nothing tells of it from outside.
         thread::sleep(Duration::from_millis(20));
-        runtime.shutdown(LIMIT).unwrap();
-        assert!(LEFT.load(Ordering::SeqCst));
+        let (id, thread_id) = mpsc::channel();
+        let ender = thread::spawn(move || {
+            id.send(rest::current_thread_id()).unwrap();
+            runtime.shutdown(LIMIT).unwrap();
+            assert!(LEFT.load(Ordering::SeqCst));
+        });
+        rest::until_all_sleep(&[thread_id.recv().unwrap()]);
+        MAY_LEAVE.store(true, Ordering::SeqCst);
+        ender.join().unwrap();
     });
 }
 
@@ -185,9 +199,9 @@ fn a_thread_is_used_again() {
         let runtime = builder.name("again").build().unwrap();
         let names = runtime.run(|| {
             let one = || {
-                let name = blocking(thread_name);
+                let (name, id) = blocking(|| (thread_name(), rest::current_thread_id()));
                 // It is idle again at some time after its caller was woken.
-                withy::sleep(Duration::from_millis(2));
+                until(|| rest::asleep(id).is_some());
                 name
             };
             (0..20).map(|_| one()).collect::<Vec<_>>()
@@ -261,18 +275,21 @@ fn the_end_withdraws_what_is_queued_and_waits_for_what_runs() {
             withy::park();
         });
         start.recv().unwrap();
+        let begun = Arc::new(AtomicUsize::new(0));
         let queued: Vec<_> = (0..100)
             .map(|_| {
-                let owned = Drops(&UNRUN);
+                let (owned, begun) = (Drops(&UNRUN), begun.clone());
                 runtime.spawn(move || {
+                    begun.fetch_add(1, Ordering::SeqCst);
                     blocking(move || {
                         std::mem::forget(owned);
                     });
                 })
             })
             .collect();
-        // Mostly they are in the queue by then; if not, they unwind without having been.
-        runtime.run(|| withy::sleep(Duration::from_millis(1)));
+        // They are in the queue.
+        until(|| begun.load(Ordering::SeqCst) == 100);
+        rest::until_all_sleep(&rest::workers_of(&runtime));
         let ender = thread::spawn(move || runtime.shutdown(LIMIT));
         for caller in queued {
             assert!(caller.join().is_err());
@@ -335,19 +352,23 @@ fn stress_starts_and_stops_leave_no_threads() {
         });
         drop(runtime);
     };
-    // The watchdog's thread is there in both counts.
+    // The watchdog's thread is there in all counts.
     within(2 * LIMIT, "starts and stops", || {
+        // Before the first ones: a thread is joined a moment before the kernel takes it out of the list.
+        let threads = tasks().len();
+        // One that stays fails by the time limit.
+        let until_all_left = || until(|| tasks().len() == threads);
         (0..10).for_each(round);
-        let before = (tasks().len(), descriptors(), mappings());
+        until_all_left();
+        let before = (descriptors(), mappings());
         let rounds = if cfg!(debug_assertions) { 200 } else { 1_000 };
         for n in 0..rounds * stress_rounds() {
             round(n);
-            // A thread is joined a moment before the kernel takes it out of the list. One that stays fails by the time limit.
-            until(|| tasks().len() == before.0);
+            until_all_left();
         }
-        assert_eq!(descriptors(), before.1);
+        assert_eq!(descriptors(), before.0);
         // Arenas and cached thread stacks of libc's may come and go.
-        assert!(mappings() < before.2 + 50, "{} to {}", before.2, mappings());
+        assert!(mappings() < before.1 + 50, "{} to {}", before.1, mappings());
     });
 }
 
@@ -397,11 +418,11 @@ fn a_runtime_may_end_on_a_thread_of_its_pools() {
         LIMIT,
         "a runtime that ends with a thread of its pool",
         || {
-            let runtime = kept_by("with");
+            let runtime = kept_by("beside");
             let kept = runtime.clone();
             runtime.run(|| blocking(move || KEPT.set(Some(kept))));
             drop(runtime);
-            until(|| threads_named("with").is_empty());
+            until(|| threads_named("beside").is_empty());
         },
     );
 }
@@ -447,20 +468,6 @@ impl log::Log for CountingLogger {
     fn flush(&self) {}
 }
 
-/// What the stack of a thread takes in the test below. Far more than allocators map and give back meanwhile: they
-/// claim 128 MiB for the first allocation of each thread, and keep half of it.
-const THREAD_STACK: u64 = 4 << 30;
-
-/// Makes room for further threads, or takes it.
-fn threads_may_start(may: bool) {
-    let room = if may {
-        libc::RLIM_INFINITY
-    } else {
-        status("VmSize") * 1024 + THREAD_STACK / 2
-    };
-    set_limit(libc::RLIMIT_AS, room);
-}
-
 /// Promise 47. No thread can be started, for want of address space: the work is done on the caller's worker while
 /// there is no other thread, and by a thread that lives otherwise; and it is told of.
 #[test]
@@ -504,14 +511,17 @@ fn a_failed_thread_start_orphans_nothing() {
         });
         start.recv().unwrap();
         threads_may_start(false);
+        static ASKS: AtomicBool = AtomicBool::new(false);
         static RAN: AtomicBool = AtomicBool::new(false);
         let waits = runtime.spawn(|| {
+            ASKS.store(true, Ordering::SeqCst);
             blocking(|| {
                 RAN.store(true, Ordering::SeqCst);
                 thread_name()
             })
         });
-        runtime.run(|| withy::sleep(Duration::from_millis(5)));
+        until(|| ASKS.load(Ordering::SeqCst));
+        rest::until_all_sleep(&rest::workers_of(&runtime));
         assert!(!RAN.load(Ordering::SeqCst), "it waits for the one thread");
         drop(release);
         assert_eq!(waits.join().unwrap(), holder.join().unwrap());

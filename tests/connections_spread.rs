@@ -5,7 +5,6 @@ mod support;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream as StdStream;
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use counts::Counts;
 use rig::child;
+use rig::places::{Address, Client, Place, each_place};
 use rig::process::{epoll_instances, thread_id};
 use rig::until;
 use support::{runtime, within};
@@ -31,12 +31,13 @@ mod counts {
 
     impl Counts {
         pub(crate) fn add(&self, thread: libc::pid_t) {
-            *self
-                .0
-                .lock()
-                .expect("nobody panics with it")
-                .entry(thread)
-                .or_default() += 1;
+            let mut counts = self.0.lock().expect("nobody panics with it");
+            *counts.entry(thread).or_default() += 1;
+        }
+
+        /// How many were met.
+        pub(crate) fn threads(&self) -> usize {
+            self.0.lock().expect("nobody panics with it").len()
         }
 
         pub(crate) fn take(&self) -> HashMap<libc::pid_t, usize> {
@@ -60,7 +61,10 @@ fn a_thousand_computations_run_on_every_worker() {
                             withy::spawn(move || {
                                 counts.add(thread_id());
                                 let start = Instant::now();
-                                while start.elapsed() < Duration::from_micros(200) {
+                                // And as long as the machine has not run them all: one that nobody wakes would make this endless.
+                                while start.elapsed() < Duration::from_micros(200)
+                                    || counts.threads() < workers
+                                {
                                     std::hint::spin_loop();
                                 }
                             })
@@ -91,11 +95,13 @@ fn connections() -> usize {
 
 /// The clients, in a process of their own: `burst,N` connects N and then checks an echo on each; `singly,N` checks each
 /// before the next. Says "verified" and holds the connections until its input ends.
-fn be_clients(role: &str) {
+fn be_clients<P: Place>(role: &str) {
     let (how, number) = role.split_once(',').expect("two parts");
     let number: usize = number.parse().expect("a number");
     let address = std::env::var("WITHY_TEST_ADDRESS").expect("the parent says where");
-    let check = |n: usize, client: &mut StdStream| {
+    let address = P::Address::of_text(&address);
+    let check = |n: usize, client: &P::Client| {
+        let mut client = client.io();
         // Its own bytes, of its own length.
         let message = vec![n as u8 ^ 0x5a; 1 + n % 50];
         let mut echo = vec![0; message.len()];
@@ -105,16 +111,16 @@ fn be_clients(role: &str) {
     };
     let mut clients = Vec::with_capacity(number);
     for n in 0..number {
-        let mut client = StdStream::connect(&address).expect("the server accepts");
+        let client = P::connect(P::client(), &address);
         if how == "singly" {
-            check(n, &mut client);
+            check(n, &client);
             if n % 100 == 0 {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
         clients.push(client);
     }
-    for (n, client) in clients.iter_mut().enumerate() {
+    for (n, client) in clients.iter().enumerate() {
         check(n, client);
     }
     println!("verified");
@@ -131,16 +137,15 @@ struct Served {
 }
 
 impl Served {
-    fn start(runtime: &Runtime, test: &str, how: &str, number: usize) -> Served {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+    fn start<P: Place>(runtime: &Runtime, test: &str, how: &str, number: usize) -> Served {
+        let (listener, address, _keeper) = P::open();
         let living = Arc::new(AtomicUsize::new(0));
         let counts = Arc::new(Counts::default());
         runtime.spawn({
             let (living, counts) = (living.clone(), counts.clone());
             move || {
-                for stream in listener.incoming().take(number) {
-                    let mut stream = stream.unwrap();
+                for _ in 0..number {
+                    let (mut stream, _) = listener.accept().unwrap();
                     let (living, counts) = (living.clone(), counts.clone());
                     living.fetch_add(1, Ordering::SeqCst);
                     withy::spawn(move || {
@@ -163,7 +168,7 @@ impl Served {
             }
         });
         let role = format!("{how},{number}");
-        let mut clients = child::start(test, &role, &[("WITHY_TEST_ADDRESS", &address)]);
+        let mut clients = child::start(test, &role, &[("WITHY_TEST_ADDRESS", &address.text())]);
         let lines = BufReader::new(clients.stdout.take().expect("a pipe")).lines();
         let verified = lines
             .map_while(Result::ok)
@@ -195,21 +200,21 @@ impl Served {
     }
 }
 
-/// Promises 21 and 38. Accepted by one coroutine in a burst, they spread within 1.5 × over the workers.
-#[test]
-fn stress_a_burst_of_connections_spreads_evenly() {
-    const TEST: &str = "stress_a_burst_of_connections_spreads_evenly";
-    spread(TEST, "burst");
+each_place! {
+    /// Promises 21 and 38. Accepted by one coroutine in a burst, they spread within 1.5 × over the workers.
+    #[test]
+    fn stress_a_burst_of_connections_spreads_evenly<P>(test) {
+        spread::<P>(test, "burst");
+    }
+
+    /// Promises 21 and 38. One by one, too.
+    #[test]
+    fn stress_connections_that_come_one_by_one_spread_evenly<P>(test) {
+        spread::<P>(test, "singly");
+    }
 }
 
-/// Promises 21 and 38. One by one, too.
-#[test]
-fn stress_connections_that_come_one_by_one_spread_evenly() {
-    const TEST: &str = "stress_connections_that_come_one_by_one_spread_evenly";
-    spread(TEST, "singly");
-}
-
-fn spread(test: &str, how: &str) {
+fn spread<P: Place>(test: &str, how: &str) {
     match child::role(test).as_deref() {
         Some("alone") => {
             for workers in [2, 8] {
@@ -218,7 +223,7 @@ fn spread(test: &str, how: &str) {
                     &format!("connections, {how}, {workers} workers"),
                     || {
                         let runtime = runtime(workers, false);
-                        let served = Served::start(&runtime, test, how, connections());
+                        let served = Served::start::<P>(&runtime, test, how, connections());
                         served.assert_even(
                             workers,
                             connections(),
@@ -229,7 +234,7 @@ fn spread(test: &str, how: &str) {
                 );
             }
         }
-        Some(clients) => be_clients(clients),
+        Some(clients) => be_clients::<P>(clients),
         None => drop(child::alone(test, &[])),
     }
 }
@@ -244,7 +249,7 @@ fn each_worker_has_one_netpoller_and_each_connection_is_in_one() {
             for (workers, full_stealing) in [(1, false), (2, false), (8, false), (2, true)] {
                 within(LIMIT, "300 connections", || {
                     let runtime = runtime(workers, full_stealing);
-                    let served = Served::start(&runtime, TEST, "burst", NUMBER);
+                    let served = Served::start::<TcpListener>(&runtime, TEST, "burst", NUMBER);
                     let instances = epoll_instances();
                     assert_eq!(instances.len(), workers);
                     let mut homes = HashMap::<i32, usize>::new();
@@ -267,7 +272,7 @@ fn each_worker_has_one_netpoller_and_each_connection_is_in_one() {
                 });
             }
         }
-        Some(clients) => be_clients(clients),
+        Some(clients) => be_clients::<TcpListener>(clients),
         None => drop(child::alone(TEST, &[])),
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use support::sockets::{fill, is_filled, kind};
-use support::{Callers, Case, LIMIT, matrix, runtime, within};
+use support::{Callers, Case, LIMIT, matrix, rest, runtime, within};
 use withy::net::{Duplex, Shutdown, TcpListener, TcpStream, duplex};
 
 const SHORT: Duration = Duration::from_millis(15);
@@ -195,13 +195,13 @@ fn each_byte_goes_to_one_of_many_readers() {
     );
 }
 
-/// Starts `body` and gives it time to block; no test is right only because it does.
+/// Starts `body`, and returns when it is blocked.
 fn blocked<T: Send + 'static>(
     case: &Case,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> support::Caller<T> {
     let caller = case.spawn(body);
-    std::thread::sleep(Duration::from_millis(2));
+    case.until_at_rest();
     caller
 }
 
@@ -344,7 +344,7 @@ fn a_shutdown_unwinds_blocked_callers() {
                 let farewell = Farewell(Arc::clone(&ours), Arc::clone(&farewells));
                 runtime.spawn(move || (&*farewell.0).read(&mut [0; 4]));
             }
-            std::thread::sleep(SHORT);
+            rest::until_all_sleep(&rest::workers_of(&runtime));
             runtime.shutdown(LIMIT).unwrap();
             assert_eq!(farewells.load(Ordering::SeqCst), 3);
             assert_eq!(Arc::strong_count(&ours), 1);

@@ -10,7 +10,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use rig::child::alone;
-use rig::process::{descriptors, mappings, set_limit, status, switches, threads_once_named};
+use rig::process::{
+    descriptors, leave_descriptors, mappings, set_limit, status, switches, threads_once_named,
+};
 use rig::until;
 use support::sockets::reset;
 use support::{runtime, within};
@@ -228,8 +230,7 @@ fn accept_without_descriptors_fails_and_recovers() {
                     socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap()
                 })
                 .collect();
-            // One of those counted is the one that counts.
-            let before = set_limit(libc::RLIMIT_NOFILE, (descriptors() - 1 + ROOM) as u64);
+            let before = leave_descriptors(ROOM);
             let mut clients: Vec<StdStream> = sockets
                 .into_iter()
                 .map(|socket| {
@@ -250,7 +251,7 @@ fn accept_without_descriptors_fails_and_recovers() {
             }
             set_limit(libc::RLIMIT_NOFILE, before);
             rest_without_spinning(name);
-            set_limit(libc::RLIMIT_NOFILE, (descriptors() - 1) as u64);
+            leave_descriptors(0);
             // One leaves, so one that waits is let in.
             drop(clients.remove(0));
             let mut served = 0;

@@ -92,13 +92,6 @@ fn connect(proxy: &Example) -> (TcpStream, u8) {
     (stream, name[0])
 }
 
-fn ends_well(proxy: Example) -> String {
-    proxy.send(libc::SIGTERM);
-    let (status, said) = proxy.end();
-    assert!(status.success(), "{status}: {said}");
-    said
-}
-
 /// curl gets from a server of python's, through the proxy, what is there.
 #[test]
 fn curl_gets_files_of_a_real_server_through_the_proxy() {
@@ -146,7 +139,7 @@ fn curl_gets_files_of_a_real_server_through_the_proxy() {
             );
             assert!(got.stdout == bytes, "{} bytes", got.stdout.len());
         }
-        let said = ends_well(proxy);
+        let said = proxy.end_well();
         server.kill().unwrap();
         server.wait().unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
@@ -211,7 +204,7 @@ fn connections_go_to_the_upstream_with_the_fewest_that_is_there() {
             named.join().unwrap();
         }
         drop((open, more));
-        let said = ends_well(proxy);
+        let said = proxy.end_well();
         assert!(
             said.contains(" 0 were cut off, 0 found no upstream"),
             "{said}"
@@ -228,7 +221,7 @@ fn a_client_is_turned_away_when_there_is_no_upstream() {
         let proxy = proxy(&[gone.address], &[]);
         let mut client = TcpStream::connect(proxy.address).unwrap();
         assert!(matches!(client.read(&mut [0]), Ok(0) | Err(_)));
-        let said = ends_well(proxy);
+        let said = proxy.end_well();
         assert!(
             said.contains("0 connections finished, 0 were cut off, 1 found no upstream"),
             "{said}"
@@ -353,7 +346,7 @@ fn five_thousand_connections_at_once_go_through_the_proxy() {
             .into_iter()
             .for_each(|client| client.join().unwrap());
         until(|| descriptors_of(proxy.id()) < idle + 300);
-        let said = ends_well(proxy);
+        let said = proxy.end_well();
         let bytes = NUMBER * (LEN + 1);
         assert!(
             said.contains(&format!("{bytes} bytes there, {bytes} back")),
@@ -400,7 +393,7 @@ fn idle_connections_end_by_their_limit() {
             .set_read_timeout(Some(Duration::from_secs(50)))
             .unwrap();
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
-        let said = ends_well(proxy);
+        let said = proxy.end_well();
         assert!(said.contains("1 connections finished"), "{said}");
     });
 }

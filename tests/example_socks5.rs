@@ -198,8 +198,8 @@ fn bytes_behind_the_request_reach_the_target() {
 #[test]
 fn what_is_no_handshake_ends() {
     within(LIMIT, "wrong handshakes", || {
-        let proxy = proxy(&["--handshake", "0.2"]);
-        let connect = || TcpStream::connect(proxy.address).unwrap();
+        let patient = proxy(&["--handshake", "50"]);
+        let connect = || TcpStream::connect(patient.address).unwrap();
         for nonsense in [&b"GET / HTTP/1.0\r\n\r\n"[..], &[4, 1, 0, 80], &[0]] {
             let mut client = connect();
             client.write_all(nonsense).unwrap();
@@ -237,9 +237,10 @@ fn what_is_no_handshake_ends() {
         say(&mut client, b"\x01\x02me\x06sesame", &[1, 1]);
         let _ = client.write_all(&[5, 1, 0, 1, 127, 0, 0, 1, 0, 80]);
         is_over(&mut client);
-        // Silent, or silent in the middle.
+        // Silent, or silent in the middle: only the limit ends these.
+        let impatient = proxy(&["--handshake", "0.2"]);
         for start in [&[][..], &[5], &[5, 200, 0]] {
-            let mut client = connect();
+            let mut client = TcpStream::connect(impatient.address).unwrap();
             client.write_all(start).unwrap();
             is_over(&mut client);
         }
@@ -278,5 +279,62 @@ fn connections_beyond_the_limit_wait() {
         third.set_nonblocking(false).unwrap();
         drop(first);
         say(&mut third, &[], &[5, 0]);
+    });
+}
+
+/// A client that has its connection to a target, and the target's end of it.
+fn connected(proxy: &Example) -> (TcpStream, TcpStream) {
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = target.local_addr().unwrap().port().to_be_bytes();
+    let mut client = TcpStream::connect(proxy.address).unwrap();
+    say(&mut client, &[5, 1, 0], &[5, 0]);
+    let request = [&[5, 1, 0, 1, 127, 0, 0, 1], &port[..]].concat();
+    say(&mut client, &request, &[5, 0, 0, 1, 127, 0, 0, 1]);
+    client.read_exact(&mut [0; 2]).unwrap();
+    (client, target.accept().unwrap().0)
+}
+
+/// Promise 55. When it is told to end, it takes no more connections and lets those finish that it has.
+#[test]
+fn connections_may_finish_when_the_proxy_is_told_to_end() {
+    within(LIMIT, "a graceful end of socks5", || {
+        let mut proxy = proxy(&["--grace", "600"]);
+        let (mut client, mut target) = connected(&proxy);
+        proxy.send(libc::SIGTERM);
+        assert!(proxy.line().starts_with("SIGTERM: no new connections"));
+        rig::until(|| TcpStream::connect(proxy.address).is_err());
+        client.write_all(b"after it").unwrap();
+        target.read_exact(&mut [0; 8]).unwrap();
+        drop((client, target));
+        let (status, said) = proxy.end();
+        assert!(status.success(), "{status}");
+        assert!(said.contains("1 connections finished"), "{said}");
+        assert!(said.contains(" 0 were cut off"), "{said}");
+    });
+}
+
+/// Promise 55. Those that do not finish are cut off when the grace period is over, and by a second signal; also in a handshake.
+#[test]
+fn connections_that_do_not_finish_are_cut_off() {
+    within(LIMIT, "an end of socks5 that is not graceful", || {
+        for (grace, second_signal) in [("0.05", false), ("600", true)] {
+            let mut proxy = proxy(&["--grace", grace, "--handshake", "600"]);
+            let (mut client, _target) = connected(&proxy);
+            let mut shaking = TcpStream::connect(proxy.address).unwrap();
+            say(&mut shaking, &[5, 1, 0], &[5, 0]);
+            proxy.send(libc::SIGTERM);
+            assert!(proxy.line().starts_with("SIGTERM"));
+            if second_signal {
+                proxy.send(libc::SIGTERM);
+            }
+            is_over(&mut client);
+            is_over(&mut shaking);
+            let (status, said) = proxy.end();
+            assert!(status.success(), "{status}");
+            assert!(
+                said.contains("0 connections finished, 0 failed, 2 were cut off"),
+                "{said}"
+            );
+        }
     });
 }

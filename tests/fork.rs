@@ -148,8 +148,8 @@ fn a_child_that_finds_a_lock_in_use_is_told() {
             }
         };
         let child = || {
-            // SAFETY: it ends the child, if that waits.
-            unsafe { libc::alarm(2) };
+            // SAFETY: it ends the child, if that waits; far later than a child that works does on a busy machine.
+            unsafe { libc::alarm(30) };
             semaphore.close();
         };
         let ends: Vec<_> = std::thread::scope(|s| {

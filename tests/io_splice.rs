@@ -236,7 +236,7 @@ fn pipes_take_no_more_than_a_quarter_of_the_descriptors() {
                 .collect();
             // All that can be on its way is.
             until(|| pipe_ends() - before >= DESCRIPTORS as usize / 4);
-            thread::sleep(std::time::Duration::from_millis(20));
+            case.until_at_rest();
             assert_eq!(pipe_ends() - before, DESCRIPTORS as usize / 4);
             for (_, server) in &ends {
                 server.shutdown(Shutdown::Write).unwrap();

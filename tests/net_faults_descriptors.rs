@@ -3,51 +3,56 @@
 mod rig;
 mod support;
 
-use std::io::Read;
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::io::{ErrorKind, Read, Write};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rig::child::{self, alone};
-use rig::process::{leave_descriptors, set_limit};
+use rig::places::{Client, Place, each_place};
+use rig::process::{THREAD_STACK, leave_descriptors, set_limit, threads_may_start};
 use rig::serving::{Serving, ask, echo, read_to_end};
 use rig::{tools, until};
 use support::{Callers, Case, LIMIT, fault, matrix, within};
 use withy::net::Server;
 
 /// Clients whose sockets exist before descriptors run out.
-struct Clients(Vec<socket2::Socket>);
+fn clients<P: Place>(number: usize) -> Vec<socket2::Socket> {
+    (0..number).map(|_| P::client()).collect()
+}
 
-impl Clients {
-    fn new(number: usize) -> Clients {
-        let socket = |_| {
-            let domain = socket2::Domain::IPV4;
-            socket2::Socket::new(domain, socket2::Type::STREAM, None).expect("a descriptor is free")
-        };
-        Clients((0..number).map(socket).collect())
-    }
-
-    fn connect(self, address: SocketAddr) -> Vec<StdStream> {
-        let connect = |socket: socket2::Socket| {
-            socket
-                .connect(&address.into())
-                .expect("the backlog has room");
-            socket.into()
-        };
-        self.0.into_iter().map(connect).collect()
-    }
+fn connect<P: Place>(clients: Vec<socket2::Socket>, serving: &Serving<P>) -> Vec<P::Client> {
+    let connect = |client| P::connect(client, &serving.address);
+    clients.into_iter().map(connect).collect()
 }
 
 /// It is turned away, and told so.
-fn be_reset(mut client: &StdStream) {
-    let told = client.read(&mut [0]).map_err(|error| error.kind());
-    assert_eq!(told, Err(std::io::ErrorKind::ConnectionReset));
+fn be_refused<P: Place>(client: &P::Client) {
+    let told = client.io().read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(told, P::REFUSAL);
+}
+
+/// Asks as [`ask`] does: false if it is turned away.
+fn is_answered(client: &impl Client) -> bool {
+    let mut answer = [0; 6];
+    let asked = client.io().write_all(b"there?");
+    match asked.and_then(|()| client.io().read_exact(&mut answer)) {
+        Ok(()) => true,
+        Err(error) => {
+            let kinds = [
+                ErrorKind::ConnectionReset,
+                ErrorKind::BrokenPipe,
+                ErrorKind::UnexpectedEof,
+            ];
+            assert!(kinds.contains(&error.kind()), "{error}");
+            false
+        }
+    }
 }
 
 /// A server that is accepting: what it opens itself is open, its reserve as well.
-fn settled(case: &Case, configure: impl FnOnce(Server) -> Server) -> Serving {
-    let serving = Serving::start(case, configure, |stream, _| echo(stream));
+fn settled<P: Place>(case: &Case, configure: impl FnOnce(Server) -> Server) -> Serving<P> {
+    let serving = Serving::start_at(case, configure, |stream, _| echo(stream));
     drop(serving.connect_and_ask());
     serving.until(|now| now.finished == 1 && now.active == 0);
     serving
@@ -60,124 +65,128 @@ fn pauses_before(failures: u64) -> Duration {
         .sum()
 }
 
-/// Promise 45. The backlog waits while descriptors are out, the server makes few attempts, and lets somebody in as soon
-/// as somebody leaves.
-#[test]
-fn a_storm_of_connections_without_descriptors_waits_its_turn() {
-    const TEST: &str = "a_storm_of_connections_without_descriptors_waits_its_turn";
-    const ROOM: usize = 4;
-    const CLIENTS: usize = 12;
-    if !alone(TEST, &[]) {
-        return;
-    }
-    for (workers, full_stealing) in [(1, false), (2, false), (8, false), (2, true)] {
-        within(LIMIT, "a server out of descriptors", || {
-            let case = Case::new(workers, full_stealing, Callers::Coroutines);
-            let serving = settled(&case, |server| server.patience(Duration::MAX));
-            let clients = Clients::new(CLIENTS);
-            let before = leave_descriptors(ROOM);
-            let began = Instant::now();
-            let mut clients = clients.connect(serving.address);
-            clients[..ROOM].iter().for_each(ask);
-            serving.until(|now| now.accept_errors >= 5);
-            assert_eq!(serving.counters.read().accepted as usize, 1 + ROOM);
-            let failures = serving.counters.read().accept_errors;
-            assert!(
-                began.elapsed() >= pauses_before(failures),
-                "{failures} attempts in {:?}",
-                began.elapsed()
-            );
-            // They come in order. The one that leaves frees two descriptors, so one of the two is taken away.
-            for served in ROOM..CLIENTS {
-                let leaving = clients.remove(0);
-                leaving.shutdown(std::net::Shutdown::Both).unwrap();
-                ask(&clients[ROOM - 1]);
-                std::mem::forget(leaving);
-                assert_eq!(serving.counters.read().accepted as usize, 1 + served + 1);
-            }
-            set_limit(libc::RLIMIT_NOFILE, before);
-            let now = serving.counters.read();
-            assert_eq!((now.accepted as usize, now.shed), (1 + CLIENTS, 0));
-            drop(clients);
-            serving.close();
-        });
-    }
-}
-
-/// Promise 45. Past the server's patience, who waits is turned away at once, again and again, and nobody hangs.
-#[test]
-fn an_impatient_server_turns_the_backlog_away() {
-    const TEST: &str = "an_impatient_server_turns_the_backlog_away";
-    const ROOM: usize = 3;
-    const CLIENTS: usize = 10;
-    if !alone(TEST, &[]) {
-        return;
-    }
-    for (workers, full_stealing) in [(1, false), (2, false), (8, false), (2, true)] {
-        within(LIMIT, "a server that sheds", || {
-            let case = Case::new(workers, full_stealing, Callers::Coroutines);
-            let serving = settled(&case, |server| server.patience(Duration::ZERO));
-            let (clients, late) = (Clients::new(CLIENTS), Clients::new(2));
-            let before = leave_descriptors(ROOM);
-            let clients = clients.connect(serving.address);
-            clients[..ROOM].iter().for_each(ask);
-            clients[ROOM..].iter().for_each(be_reset);
-            serving.until(|now| now.shed as usize == CLIENTS - ROOM);
-            // It has taken its reserve back.
-            late.connect(serving.address).iter().for_each(be_reset);
-            clients[..ROOM].iter().for_each(ask);
-            set_limit(libc::RLIMIT_NOFILE, before);
-            // By itself, after its pause.
-            ask(&serving.connect());
-            drop(clients);
-            let summary = serving.close();
-            assert_eq!(summary.shed as usize, CLIENTS - ROOM + 2, "{summary:?}");
-            assert_eq!(summary.finished as usize, 1 + ROOM + 1, "{summary:?}");
-        });
-    }
-}
-
-/// Promises 13 and 45. Whatever accept4 says a few times, the connection is served in the end, and there was one call for each
-/// answer. In a process of its own, in which the kernel's answers are made up.
-#[test]
-fn every_passing_error_of_accept_is_got_over() {
-    const TIMES: usize = 4;
-    if !alone("every_passing_error_of_accept_is_got_over", &[]) {
-        return;
-    }
-    fault::trap_accept();
-    let errors = [
-        (libc::EMFILE, TIMES),
-        (libc::ENFILE, TIMES),
-        (libc::ENOMEM, TIMES),
-        (libc::ENOBUFS, TIMES),
-        (libc::EPROTO, TIMES),
-        (libc::EPERM, TIMES),
-        (libc::ENETDOWN, TIMES),
-        (libc::EIO, TIMES),
-        // Passed over by the listener itself.
-        (libc::ECONNABORTED, 0),
-    ];
-    matrix(LIMIT, "errors of accept", |case| {
-        for (error, counted) in errors {
-            let serving = Serving::start(
-                case,
-                |server| server.patience(Duration::MAX),
-                |stream, _| echo(stream),
-            );
-            let before = fault::accept_calls();
-            fault::fail_accept(error, TIMES);
-            let client = serving.connect();
-            ask(&client);
-            drop(client);
-            serving.until(|now| now.finished == 1);
-            // One for each error, the one that succeeds, and those that find nothing, before and after.
-            let calls = fault::accept_calls() - before;
-            assert!(calls <= TIMES + 4, "error {error}: {calls} calls");
-            let summary = serving.close();
-            assert_eq!(summary.accept_errors, counted as u64, "error {error}");
+each_place! {
+    /// Promise 45. The backlog waits while descriptors are out, the server makes few attempts, and lets somebody in as soon
+    /// as somebody leaves.
+    #[test]
+    fn a_storm_of_connections_without_descriptors_waits_its_turn<P>(test) {
+        const ROOM: usize = 4;
+        const CLIENTS: usize = 12;
+        if !alone(test, &[]) {
+            return;
         }
-    });
+        for (workers, full_stealing) in [(1, false), (2, false), (8, false), (2, true)] {
+            within(LIMIT, "a server out of descriptors", || {
+                let case = Case::new(workers, full_stealing, Callers::Coroutines);
+                let serving = settled::<P>(&case, |server| server.patience(Duration::MAX));
+                let clients = clients::<P>(CLIENTS);
+                let before = leave_descriptors(ROOM);
+                let began = Instant::now();
+                let mut clients = connect(clients, &serving);
+                clients[..ROOM].iter().for_each(ask);
+                serving.until(|now| now.accept_errors >= 5);
+                assert_eq!(serving.counters.read().accepted as usize, 1 + ROOM);
+                let failures = serving.counters.read().accept_errors;
+                assert!(
+                    began.elapsed() >= pauses_before(failures),
+                    "{failures} attempts in {:?}",
+                    began.elapsed()
+                );
+                // They come in order. The one that leaves frees two descriptors, so one of the two is taken away.
+                for served in ROOM..CLIENTS {
+                    let leaving = clients.remove(0);
+                    leaving.leave();
+                    ask(&clients[ROOM - 1]);
+                    std::mem::forget(leaving);
+                    assert_eq!(serving.counters.read().accepted as usize, 1 + served + 1);
+                }
+                set_limit(libc::RLIMIT_NOFILE, before);
+                let now = serving.counters.read();
+                assert_eq!((now.accepted as usize, now.shed), (1 + CLIENTS, 0));
+                drop(clients);
+                serving.close();
+            });
+        }
+    }
+
+    /// Promise 45. Past the server's patience, who waits is turned away at once, again and again, and nobody hangs.
+    #[test]
+    fn an_impatient_server_turns_the_backlog_away<P>(test) {
+        const ROOM: usize = 3;
+        const CLIENTS: usize = 10;
+        if !alone(test, &[]) {
+            return;
+        }
+        for (workers, full_stealing) in [(1, false), (2, false), (8, false), (2, true)] {
+            within(LIMIT, "a server that sheds", || {
+                let case = Case::new(workers, full_stealing, Callers::Coroutines);
+                let serving = settled::<P>(&case, |server| server.patience(Duration::ZERO));
+                let (late, clients) = (clients::<P>(2), clients::<P>(CLIENTS));
+                let before = leave_descriptors(ROOM);
+                let clients = connect(clients, &serving);
+                clients[..ROOM].iter().for_each(ask);
+                clients[ROOM..].iter().for_each(be_refused::<P>);
+                serving.until(|now| now.shed as usize == CLIENTS - ROOM);
+                // It has taken its reserve back.
+                connect(late, &serving).iter().for_each(be_refused::<P>);
+                clients[..ROOM].iter().for_each(ask);
+                set_limit(libc::RLIMIT_NOFILE, before);
+                // By itself, after its pause; until then it may be turning away still.
+                let mut turned_away = 0;
+                while !is_answered(&serving.connect()) {
+                    turned_away += 1;
+                }
+                drop(clients);
+                let summary = serving.close();
+                let shed = CLIENTS - ROOM + 2 + turned_away;
+                assert_eq!(summary.shed as usize, shed, "{summary:?}");
+                assert_eq!(summary.finished as usize, 1 + ROOM + 1, "{summary:?}");
+            });
+        }
+    }
+
+    /// Promises 13 and 45. Whatever accept4 says a few times, the connection is served in the end, and there was one call for each
+    /// answer. In a process of its own, in which the kernel's answers are made up.
+    #[test]
+    fn every_passing_error_of_accept_is_got_over<P>(test) {
+        const TIMES: usize = 4;
+        if !alone(test, &[]) {
+            return;
+        }
+        fault::trap_accept();
+        let errors = [
+            (libc::EMFILE, TIMES),
+            (libc::ENFILE, TIMES),
+            (libc::ENOMEM, TIMES),
+            (libc::ENOBUFS, TIMES),
+            (libc::EPROTO, TIMES),
+            (libc::EPERM, TIMES),
+            (libc::ENETDOWN, TIMES),
+            (libc::EIO, TIMES),
+            // Passed over by the listener itself.
+            (libc::ECONNABORTED, 0),
+        ];
+        matrix(LIMIT, "errors of accept", |case| {
+            for (error, counted) in errors {
+                let serving = Serving::<P>::start_at(
+                    case,
+                    |server| server.patience(Duration::MAX),
+                    |stream, _| echo(stream),
+                );
+                let before = fault::accept_calls();
+                fault::fail_accept(error, TIMES);
+                let client = serving.connect();
+                ask(&client);
+                drop(client);
+                serving.until(|now| now.finished == 1);
+                // One for each error, the one that succeeds, and those that find nothing, before and after.
+                let calls = fault::accept_calls() - before;
+                assert!(calls <= TIMES + 4, "error {error}: {calls} calls");
+                let summary = serving.close();
+                assert_eq!(summary.accept_errors, counted as u64, "error {error}");
+            }
+        });
+    }
 }
 
 /// Law 8. An answer that every call gets, and that takes nothing from the backlog, does not make it spin, either.
@@ -331,43 +340,68 @@ fn be_injected(counted: u64) {
     });
 }
 
-/// Promise 46. Without memory for a stack a connection is closed, the server pauses and goes on. Here a limit of
-/// coroutines stands for the memory.
-#[test]
-fn a_connection_without_a_stack_is_closed_and_the_server_goes_on() {
-    within(LIMIT, "a server without stacks", || {
-        for full_stealing in [false, true] {
-            let runtime = withy::Runtime::builder()
-                .workers(2)
-                .steal(rig::steal(full_stealing))
-                .max_coroutines(6)
-                .build()
-                .unwrap();
-            let listener = withy::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = listener.local_addr().unwrap();
-            let close = withy::CancelToken::new();
-            let server = Server::new().until(&close);
-            let counters = server.counters();
-            let serving = runtime.spawn(move || server.serve(listener, |stream, _| echo(stream)));
-            let mut served = Vec::new();
-            while counters.read().shed == 0 {
-                let client = StdStream::connect(address).unwrap();
-                until(|| {
-                    let now = counters.read();
-                    now.active + now.shed > served.len() as u64
-                });
-                served.push(client);
+each_place! {
+    /// Promise 46. Without memory for a stack a connection is closed, the server pauses and goes on. Here a limit of
+    /// coroutines stands for the memory.
+    #[test]
+    fn a_connection_without_a_stack_is_closed_and_the_server_goes_on<P>(_test) {
+        within(LIMIT, "a server without stacks", || {
+            for full_stealing in [false, true] {
+                let runtime = withy::Runtime::builder()
+                    .workers(2)
+                    .steal(rig::steal(full_stealing))
+                    .max_coroutines(6)
+                    .build()
+                    .unwrap();
+                let case = Case::of(runtime, Callers::Coroutines);
+                let serving = Serving::<P>::start_at(&case, |server| server, |stream, _| echo(stream));
+                let mut served = Vec::new();
+                while serving.counters.read().shed == 0 {
+                    let client = serving.connect();
+                    serving.until(|now| now.active + now.shed > served.len() as u64);
+                    served.push(client);
+                }
+                let turned_away = served.pop().unwrap();
+                assert_eq!(read_to_end(&turned_away), b"");
+                served.iter().for_each(ask);
+                drop(served.pop());
+                serving.until(|now| now.active == served.len() as u64);
+                // Its coroutine ends a little after it has been counted.
+                let is_served = |client: P::Client| {
+                    let mut client = client.io();
+                    let answer = client.write_all(b"x").map(|()| client.read(&mut [0]));
+                    matches!(answer, Ok(Ok(1)))
+                };
+                until(|| is_served(serving.connect()));
+                drop(served);
+                serving.until(|now| now.active == 0);
+                serving.close();
             }
-            let turned_away = served.pop().unwrap();
-            assert_eq!(read_to_end(&turned_away), b"");
-            served.iter().for_each(ask);
-            drop(served.pop());
-            until(|| counters.read().active == served.len() as u64);
-            ask(&StdStream::connect(address).unwrap());
-            drop(served);
-            until(|| counters.read().active == 0);
-            close.cancel();
-            rig::serving::assert_is_whole(serving.join().unwrap().unwrap());
+        });
+    }
+
+    /// Promise 47. Where no thread can be started, connections are served all the same: none is needed.
+    #[test]
+    fn a_server_needs_no_thread_of_its_own<P>(test) {
+        const CLIENTS: usize = 50;
+        if !alone(test, &[("RUST_MIN_STACK", &THREAD_STACK.to_string())]) {
+            return;
         }
-    });
+        within(LIMIT, "a server without threads", || {
+            let case = Case::new(2, false, Callers::Coroutines);
+            let serving = settled::<P>(&case, |server| server);
+            let all = || (0..CLIENTS).map(|_| serving.connect_and_ask()).collect::<Vec<_>>();
+            // Stacks, records and arenas are there from now on.
+            drop(all());
+            serving.until(|now| now.active == 0);
+            threads_may_start(false);
+            assert!(std::thread::Builder::new().spawn(|| ()).is_err());
+            let clients = all();
+            assert_eq!(serving.counters.read().active as usize, CLIENTS);
+            clients.iter().for_each(ask);
+            drop(clients);
+            threads_may_start(true);
+            assert_eq!(serving.close().finished as usize, 1 + 2 * CLIENTS);
+        });
+    }
 }

@@ -5,13 +5,15 @@ mod support;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rig::child::{self, alone};
-use rig::process::status;
+use rig::child::alone;
+use rig::network::{in_own_network, set_loopback};
+use rig::places::{Client, Place, each_place};
+use rig::process::{epoll_instances, status};
 use rig::serving::{Serving, ask, echo};
 use rig::{tools, until};
 use socket2::{SockRef, TcpKeepalive};
@@ -61,50 +63,6 @@ fn a_reset_ends_its_connection_only() {
     });
 }
 
-/// Runs test `name` again in a network namespace of its own, in which this returns true. The parent gets false once that
-/// has passed, or where there is none to be had.
-fn in_own_network(name: &str) -> bool {
-    if child::role(name).is_some() {
-        set_loopback("up");
-        return true;
-    }
-    let trial = ["-rn", "ip", "link", "set", "lo", "up"];
-    if !tools::need("unshare")
-        || !tools::need("ip")
-        || !tools::need("ss")
-        || !tools::need_that(
-            "the right to make a network namespace",
-            Command::new("unshare").args(trial),
-        )
-    {
-        return false;
-    }
-    let child = Command::new("unshare")
-        .arg("-rn")
-        .arg(std::env::current_exe().expect("a test knows its program"))
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(child::ROLE, format!("{name}=inside"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("unshare can be started");
-    let (output, text) = child::output_of(child);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "in the namespace: {}\n{text}",
-        output.status
-    );
-    false
-}
-
-/// The only network of the namespace: while it is down every packet is lost.
-fn set_loopback(state: &str) {
-    let mut command = Command::new("ip");
-    let done = command.args(["link", "set", "lo", state]).status();
-    assert!(done.expect("ip can be started").success());
-}
-
 /// Kills the server's end of the client's connection, as an operator does; how many the kernel has killed.
 fn kill_from_outside(server: SocketAddr, client: &StdStream) -> usize {
     let client = client.local_addr().expect("it is connected");
@@ -122,7 +80,7 @@ fn kill_from_outside(server: SocketAddr, client: &StdStream) -> usize {
 #[test]
 fn connections_that_ss_kills_wake_their_handlers() {
     const TEST: &str = "connections_that_ss_kills_wake_their_handlers";
-    if !in_own_network(TEST) {
+    if !tools::need("ss") || !in_own_network(TEST) {
         return;
     }
     matrix(LIMIT, "killed connections", |case| {
@@ -233,76 +191,76 @@ fn half_open_peers_are_found_out() {
     }
 }
 
-/// Promise 48. Readers that do not read hold up their own handlers only, and cost no memory of ours, however much there is to
-/// send; when they read on, every byte comes.
-#[test]
-fn slow_readers_cost_no_memory() {
-    const TEST: &str = "slow_readers_cost_no_memory";
-    const READERS: usize = 300;
-    /// A stack's touched pages and the coroutine's record, generously: debug builds have large frames.
-    const EACH_KIB_MAX: u64 = 64;
-    const READ_LATER: u64 = 1 << 20;
-    if !alone(TEST, &[]) {
-        return;
-    }
-    within(LIMIT, "slow readers", || {
-        let case = Case::new(2, false, Callers::Coroutines);
-        let sent = Arc::new(AtomicU64::new(0));
-        let counted = sent.clone();
-        let serving = Serving::start(
-            &case,
-            |server| server.drain_timeout(Duration::ZERO),
-            move |mut stream: TcpStream, _| -> io::Result<()> {
-                SockRef::from(&stream).set_send_buffer_size(4096)?;
-                let mut offset = 0;
-                let mut buf = [0; 1024];
-                loop {
-                    fill(&mut buf, offset);
-                    stream.write_all(&buf)?;
-                    offset += buf.len() as u64;
-                    counted.fetch_add(buf.len() as u64, Ordering::Relaxed);
-                }
-            },
-        );
-        let before = status("VmRSS");
-        let mut readers: Vec<_> = (0..READERS).map(|_| slow_reader(serving.address)).collect();
-        serving.until(|now| now.active == READERS as u64);
-        until_still(&sent);
-        let with_readers = status("VmRSS");
-        assert!(
-            with_readers <= before + READERS as u64 * EACH_KIB_MAX,
-            "{before} KiB, then {with_readers}"
-        );
-        // A few go on, and a multiple of all buffers goes through them.
-        let mut chunk = vec![0; 64 << 10];
-        for reader in &mut readers[..10] {
-            let mut offset = 0;
-            while offset < READ_LATER {
-                let n = reader.read(&mut chunk).unwrap();
-                assert!(n > 0 && is_filled(&chunk[..n], offset), "at {offset}");
-                offset += n as u64;
-            }
+each_place! {
+    /// Promise 48. Readers that do not read hold up their own handlers only, and cost no memory of ours, however much there is to
+    /// send; when they read on, every byte comes.
+    #[test]
+    fn slow_readers_cost_no_memory<P>(test) {
+        const READERS: usize = 300;
+        /// A stack's touched pages and the coroutine's record, generously: debug builds have large frames.
+        const EACH_KIB_MAX: u64 = 64;
+        const READ_LATER: u64 = 1 << 20;
+        if !alone(test, &[]) {
+            return;
         }
-        until_still(&sent);
-        let afterwards = status("VmRSS");
-        assert!(
-            afterwards <= with_readers + 2048,
-            "{with_readers} KiB, then {afterwards}"
-        );
-        let summary = serving.close();
-        assert_eq!(summary.cut, READERS as u64, "{summary:?}");
-    });
+        within(LIMIT, "slow readers", || {
+            let case = Case::new(2, false, Callers::Coroutines);
+            let sent = Arc::new(AtomicU64::new(0));
+            let counted = sent.clone();
+            let serving = Serving::<P>::start_at(
+                &case,
+                |server| server.drain_timeout(Duration::ZERO),
+                move |mut stream, _| -> io::Result<()> {
+                    SockRef::from(&stream).set_send_buffer_size(4096)?;
+                    let mut offset = 0;
+                    let mut buf = [0; 1024];
+                    loop {
+                        fill(&mut buf, offset);
+                        stream.write_all(&buf)?;
+                        offset += buf.len() as u64;
+                        counted.fetch_add(buf.len() as u64, Ordering::Relaxed);
+                    }
+                },
+            );
+            let before = status("VmRSS");
+            let readers: Vec<_> = (0..READERS).map(|_| slow_reader(&serving)).collect();
+            serving.until(|now| now.active == READERS as u64);
+            // All writers have found that they must wait: they, the listener and the wakers of two workers are watched.
+            until(|| epoll_instances().iter().map(Vec::len).sum::<usize>() == READERS + 3);
+            until_still(&sent);
+            let with_readers = status("VmRSS");
+            assert!(
+                with_readers <= before + READERS as u64 * EACH_KIB_MAX,
+                "{before} KiB, then {with_readers}"
+            );
+            // A few go on, and a multiple of all buffers goes through them.
+            let mut chunk = vec![0; 64 << 10];
+            for reader in &readers[..10] {
+                let mut offset = 0;
+                while offset < READ_LATER {
+                    let n = reader.io().read(&mut chunk).unwrap();
+                    assert!(n > 0 && is_filled(&chunk[..n], offset), "at {offset}");
+                    offset += n as u64;
+                }
+            }
+            until_still(&sent);
+            let afterwards = status("VmRSS");
+            assert!(
+                afterwards <= with_readers + 2048,
+                "{with_readers} KiB, then {afterwards}"
+            );
+            let summary = serving.close();
+            assert_eq!(summary.cut, READERS as u64, "{summary:?}");
+        });
+    }
 }
 
 /// A client with the smallest buffer there is, that has asked for nothing.
-fn slow_reader(address: SocketAddr) -> StdStream {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-    let socket = socket.expect("a descriptor is free");
-    socket
-        .set_recv_buffer_size(4096)
-        .expect("the size can be set");
-    socket.connect(&address.into()).expect("the server listens");
-    socket.into()
+fn slow_reader<P: Place>(serving: &Serving<P>) -> P::Client {
+    let client = P::client();
+    let set = client.set_recv_buffer_size(4096);
+    set.expect("the size can be set");
+    P::connect(client, &serving.address)
 }
 
 /// Waits until nothing was sent for a while: all writers are blocked. Nothing is asserted about the time.
@@ -314,42 +272,43 @@ fn until_still(sent: &AtomicU64) {
     });
 }
 
-/// Promise 48. After a spike of connections that used their stacks deeply, memory falls to 16 KiB for each stack that is kept,
-/// as `StackCache` says, and some slack for the allocator.
-#[test]
-fn memory_falls_after_a_spike_of_connections() {
-    const TEST: &str = "memory_falls_after_a_spike_of_connections";
-    const CLIENTS: usize = 1_000;
-    const KEPT_KIB: u64 = 16;
-    const SLACK_KIB: u64 = 8 << 10;
-    if !alone(TEST, &[]) {
-        return;
-    }
-    for (workers, full_stealing) in [(1, false), (2, true), (8, false)] {
-        within(LIMIT, "memory after a spike", || {
-            let case = Case::new(workers, full_stealing, Callers::Coroutines);
-            let serving = Serving::start(
-                &case,
-                |server| server,
-                |stream, _| {
-                    touch_stack();
-                    echo(stream)
-                },
-            );
-            drop(serving.connect_and_ask());
-            let before = status("VmRSS");
-            let clients: Vec<_> = (0..CLIENTS).map(|_| serving.connect_and_ask()).collect();
-            let spike = status("VmRSS");
-            // Or there is nothing to fall.
-            assert!(
-                spike >= before + 96 * CLIENTS as u64,
-                "{before} KiB, then {spike}"
-            );
-            drop(clients);
-            serving.until(|now| now.active == 0);
-            until(|| status("VmRSS") <= before + KEPT_KIB * CLIENTS as u64 + SLACK_KIB);
-            serving.close();
-        });
+each_place! {
+    /// Promise 48. After a spike of connections that used their stacks deeply, memory falls to 16 KiB for each stack that is kept,
+    /// as `StackCache` says, and some slack for the allocator.
+    #[test]
+    fn memory_falls_after_a_spike_of_connections<P>(test) {
+        const CLIENTS: usize = 1_000;
+        const KEPT_KIB: u64 = 16;
+        const SLACK_KIB: u64 = 8 << 10;
+        if !alone(test, &[]) {
+            return;
+        }
+        for (workers, full_stealing) in [(1, false), (2, true), (8, false)] {
+            within(LIMIT, "memory after a spike", || {
+                let case = Case::new(workers, full_stealing, Callers::Coroutines);
+                let serving = Serving::<P>::start_at(
+                    &case,
+                    |server| server,
+                    |stream, _| {
+                        touch_stack();
+                        echo(stream)
+                    },
+                );
+                drop(serving.connect_and_ask());
+                let before = status("VmRSS");
+                let clients: Vec<_> = (0..CLIENTS).map(|_| serving.connect_and_ask()).collect();
+                let spike = status("VmRSS");
+                // Or there is nothing to fall.
+                assert!(
+                    spike >= before + 96 * CLIENTS as u64,
+                    "{before} KiB, then {spike}"
+                );
+                drop(clients);
+                serving.until(|now| now.active == 0);
+                until(|| status("VmRSS") <= before + KEPT_KIB * CLIENTS as u64 + SLACK_KIB);
+                serving.close();
+            });
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -99,13 +99,14 @@ fn a_stream_of_another_family_is_read_to_its_end() {
         let (ours, peer) = std::os::unix::net::UnixStream::pair().unwrap();
         let peer = UnixStream::from(peer);
         let mut ours = TcpStream::from(OwnedFd::from(ours));
+        let fd = ours.as_raw_fd();
         let reader = case.spawn(move || {
             let mut got = 0;
             while got < 30 {
                 got += ours.read(&mut [0; 16]).unwrap();
             }
         });
-        thread::sleep(Duration::from_millis(20));
+        reader.until_waiting(fd);
         for _ in 0..15 {
             peer.send_with_fds(b"a", &[peer.as_fd()]).unwrap();
             (&peer).write_all(b"b").unwrap();

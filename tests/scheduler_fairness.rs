@@ -109,10 +109,11 @@ fn a_coroutine_whose_calls_are_slow_yields_when_its_slice_is_over() {
         let (ours, mut peer) = pair();
         peer.write_all(b"x").unwrap();
         let calls = Arc::new(AtomicUsize::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
         let worker = runtime.spawn({
-            let calls = calls.clone();
+            let (calls, stop) = (calls.clone(), stop.clone());
             move || {
-                for _ in 0..2 * CALLS_MAX {
+                while !stop.load(Ordering::SeqCst) {
                     ours.peek(&mut [0; 1]).unwrap();
                     calls.fetch_add(1, Ordering::SeqCst);
                     let start = Instant::now();
@@ -123,12 +124,22 @@ fn a_coroutine_whose_calls_are_slow_yields_when_its_slice_is_over() {
             }
         });
         until(|| calls.load(Ordering::SeqCst) > 0);
-        let seen = runtime.run(|| calls.load(Ordering::SeqCst));
+        // From inside, on the same worker: a thread that comes from outside may be kept from its core for any number of calls.
+        let longest = runtime.run(|| {
+            let mut longest = 0;
+            for _ in 0..10 {
+                let before = calls.load(Ordering::SeqCst);
+                withy::yield_now();
+                longest = longest.max(calls.load(Ordering::SeqCst) - before);
+            }
+            stop.store(true, Ordering::SeqCst);
+            longest
+        });
         worker.join().unwrap();
         // The clock is read at every eighth call: the slice is seen to be over at the 16th at the latest.
         assert!(
-            seen <= 32,
-            "the first other run came after {seen} calls of 2 ms"
+            (1..=16).contains(&longest),
+            "{longest} calls of 2 ms in one run"
         );
     });
 }

@@ -10,69 +10,75 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rig::places::{Client, each_place};
 use rig::serving::{Serving, ask, assert_is_whole, echo, read_to_end};
 use rig::{text_of, until};
+use socket2::SockRef;
+use support::addresses::kept_listener;
 use support::sockets::reset;
 use support::{Callers, Case, LIMIT, matrix, within};
 use withy::CancelToken;
 use withy::net::{Server, TcpListener, TcpStream};
 
-/// Promise 21. All at the same time, and each hears its own bytes.
-#[test]
-fn each_connection_is_served_by_itself() {
-    const CLIENTS: usize = 30;
-    matrix(LIMIT, "thirty connections", |case| {
-        let serving = Serving::start(case, |server| server, |stream, _| echo(stream));
-        let mut clients: Vec<_> = (0..CLIENTS).map(|_| serving.connect()).collect();
-        for (number, client) in clients.iter_mut().enumerate() {
-            client.write_all(&vec![number as u8; 1 + number]).unwrap();
-        }
-        serving.until(|now| now.active == CLIENTS as u64);
-        for (number, client) in clients.iter().enumerate() {
-            client.shutdown(Shutdown::Write).unwrap();
-            assert_eq!(read_to_end(client), vec![number as u8; 1 + number]);
-        }
-        let summary = serving.close();
-        assert_eq!(summary.finished, CLIENTS as u64, "{summary:?}");
-        assert_eq!(summary.accepted, CLIENTS as u64, "{summary:?}");
-    });
-}
-
-/// Promise 45. At the limit it does not accept; with each that leaves, one comes in.
-#[test]
-fn there_are_never_more_handlers_than_the_limit() {
-    const LIMIT_OF_CONNECTIONS: u64 = 3;
-    const CLIENTS: u64 = 12;
-    matrix(LIMIT, "a limit of connections", |case| {
-        let (inside, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
-        let seen = most.clone();
-        let serving = Serving::start(
-            case,
-            |server| server.connections_max(LIMIT_OF_CONNECTIONS as usize),
-            move |stream, _| {
-                seen.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                let ended = echo(stream);
-                inside.fetch_sub(1, Ordering::SeqCst);
-                ended
-            },
-        );
-        // The kernel completes all handshakes: those beyond the limit wait in its backlog.
-        let mut clients: Vec<_> = (0..CLIENTS).map(|_| serving.connect()).collect();
-        for served in LIMIT_OF_CONNECTIONS..=CLIENTS {
-            serving.until(|now| now.accepted == served && now.active == LIMIT_OF_CONNECTIONS);
-            // They come in order, so the first ones are served; many turns of the server, none of which lets anybody in.
-            for client in &clients[..LIMIT_OF_CONNECTIONS as usize] {
-                (0..5).for_each(|_| ask(client));
+each_place! {
+    /// Promise 21. All at the same time, and each hears its own bytes.
+    #[test]
+    fn each_connection_is_served_by_itself<P>(_test) {
+        const CLIENTS: usize = 30;
+        matrix(LIMIT, "thirty connections", |case| {
+            let serving = Serving::<P>::start_at(case, |server| server, |stream, _| echo(stream));
+            let clients: Vec<_> = (0..CLIENTS).map(|_| serving.connect()).collect();
+            for (number, client) in clients.iter().enumerate() {
+                let message = vec![number as u8; 1 + number];
+                client.io().write_all(&message).unwrap();
             }
-            let now = serving.counters.read();
-            assert_eq!((now.accepted, now.active), (served, LIMIT_OF_CONNECTIONS));
-            drop(clients.remove(0));
-        }
-        drop(clients);
-        let summary = serving.close();
-        assert_eq!(summary.finished, CLIENTS, "{summary:?}");
-        assert_eq!(most.load(Ordering::SeqCst) as u64, LIMIT_OF_CONNECTIONS);
-    });
+            serving.until(|now| now.active == CLIENTS as u64);
+            for (number, client) in clients.iter().enumerate() {
+                SockRef::from(client).shutdown(Shutdown::Write).unwrap();
+                assert_eq!(read_to_end(client), vec![number as u8; 1 + number]);
+            }
+            let summary = serving.close();
+            assert_eq!(summary.finished, CLIENTS as u64, "{summary:?}");
+            assert_eq!(summary.accepted, CLIENTS as u64, "{summary:?}");
+        });
+    }
+
+    /// Promise 45. At the limit it does not accept; with each that leaves, one comes in.
+    #[test]
+    fn there_are_never_more_handlers_than_the_limit<P>(_test) {
+        const LIMIT_OF_CONNECTIONS: u64 = 3;
+        const CLIENTS: u64 = 12;
+        matrix(LIMIT, "a limit of connections", |case| {
+            let (inside, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+            let seen = most.clone();
+            let serving = Serving::<P>::start_at(
+                case,
+                |server| server.connections_max(LIMIT_OF_CONNECTIONS as usize),
+                move |stream, _| {
+                    seen.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    let ended = echo(stream);
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    ended
+                },
+            );
+            // The kernel completes all handshakes: those beyond the limit wait in its backlog.
+            let mut clients: Vec<_> = (0..CLIENTS).map(|_| serving.connect()).collect();
+            for served in LIMIT_OF_CONNECTIONS..=CLIENTS {
+                serving.until(|now| now.accepted == served && now.active == LIMIT_OF_CONNECTIONS);
+                // They come in order, so the first ones are served; many turns of the server, none of which lets anybody in.
+                for client in &clients[..LIMIT_OF_CONNECTIONS as usize] {
+                    (0..5).for_each(|_| ask(client));
+                }
+                let now = serving.counters.read();
+                assert_eq!((now.accepted, now.active), (served, LIMIT_OF_CONNECTIONS));
+                drop(clients.remove(0));
+            }
+            drop(clients);
+            let summary = serving.close();
+            assert_eq!(summary.finished, CLIENTS, "{summary:?}");
+            assert_eq!(most.load(Ordering::SeqCst) as u64, LIMIT_OF_CONNECTIONS);
+        });
+    }
 }
 
 /// A payload whose destructor panics as well.
@@ -309,8 +315,7 @@ fn a_handler_may_borrow() {
 #[test]
 fn the_plain_function_serves_until_its_caller_is_cancelled() {
     within(LIMIT, "`serve` alone", || {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let (_owner, listener, address) = kept_listener();
         let token = CancelToken::new();
         let caller = std::thread::spawn({
             let token = token.clone();

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rig::serving::{Serving, ask, echo, is_listening, read_to_end};
+use rig::serving::{Serving, ask, echo, read_to_end};
 use rig::{each_runtime, until};
+use support::addresses::{is_listened_to, kept_listener};
 use support::{Callers, Case, LIMIT, matrix, within};
-use withy::net::{Server, TcpListener, TcpStream};
+use withy::net::{Server, TcpStream};
 use withy::{CancelToken, Cancelled};
 
 /// Longer than any test.
@@ -49,7 +50,7 @@ fn requests_in_flight_finish_and_new_connections_are_refused() {
         serving.until(|now| now.active == CLIENTS as u64);
         serving.close.cancel();
         let address = serving.address;
-        until(|| !is_listening(address));
+        until(|| !is_listened_to(address));
         assert!(is_refused(address));
         for client in &mut clients {
             client.write_all(b"request\nand one more\n").unwrap();
@@ -109,7 +110,7 @@ fn an_order_to_cut_ends_the_drain() {
             if close_first {
                 serving.close.cancel();
                 let address = serving.address;
-                until(|| !is_listening(address));
+                until(|| !is_listened_to(address));
                 clients.iter().for_each(ask);
             }
             serving.cut.cancel();
@@ -173,8 +174,7 @@ fn the_end_reaches_a_server_at_its_limit() {
 #[test]
 fn a_server_that_is_closed_before_it_begins_returns_at_once() {
     matrix(LIMIT, "a server that never opened", |case| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let (_owner, listener, address) = kept_listener();
         let waiting = StdStream::connect(address).unwrap();
         let summary = case.run(move || {
             let close = CancelToken::new();
@@ -193,8 +193,7 @@ fn a_server_that_is_closed_before_it_begins_returns_at_once() {
 fn a_cancelled_caller_leaves_no_handler_behind() {
     const CLIENTS: usize = 5;
     each_runtime("a cancelled server", |runtime, _| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let (_owner, listener, address) = kept_listener();
         let dropped = Arc::new(AtomicUsize::new(0));
         let server = Server::new();
         let counters = server.counters();
@@ -227,8 +226,7 @@ fn a_cancelled_caller_leaves_no_handler_behind() {
 #[test]
 fn a_timeout_around_a_server_ends_it_whole() {
     matrix(LIMIT, "a timeout around a server", |case| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let (_owner, listener, address) = kept_listener();
         let client = StdStream::connect(address).unwrap();
         let dropped = Arc::new(AtomicUsize::new(0));
         let seen = dropped.clone();
@@ -265,7 +263,7 @@ fn a_shielded_handler_is_waited_for() {
         let client = serving.connect_and_ask();
         serving.close.cancel();
         let address = serving.address;
-        until(|| !is_listening(address));
+        until(|| !is_listened_to(address));
         // It was told to unwind, and goes on.
         (0..5).for_each(|_| ask(&client));
         drop(client);

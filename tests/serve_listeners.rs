@@ -12,8 +12,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rig::child::alone;
+use rig::places::each_place;
 use rig::serving::{Serving, ask, assert_is_whole, echo, read_to_end};
 use rig::{each_runtime, until};
+use support::addresses::kept_listener;
 use support::{Callers, Case, LIMIT, fault, matrix, within};
 use withy::CancelToken;
 use withy::net::{Listener, Server, TcpListener, TcpStream};
@@ -85,56 +87,54 @@ fn listeners_that_share_a_port_each_get_connections() {
     });
 }
 
-/// Promise 45. The limit is one for all listeners, whichever of them the connections come to.
-#[test]
-fn the_limit_holds_for_all_listeners_together() {
-    matrix(LIMIT, "a limit over several listeners", |case| {
-        let listeners: Vec<_> = (0..3)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
-        let addresses: Vec<_> = listeners
-            .iter()
-            .map(|listener| listener.local_addr().unwrap())
-            .collect();
-        let (inside, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
-        let close = CancelToken::new();
-        let server = Server::new().until(&close).connections_max(2);
-        let counters = server.counters();
-        let seen = most.clone();
-        let serving = case.spawn(move || {
-            server.serve_each(listeners, |stream, _| {
-                seen.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                let ended = echo(stream);
-                inside.fetch_sub(1, Ordering::SeqCst);
-                ended
-            })
+each_place! {
+    /// Promise 45. The limit is one for all listeners, whichever of them the connections come to.
+    #[test]
+    fn the_limit_holds_for_all_listeners_together<P>(_test) {
+        matrix(LIMIT, "a limit over several listeners", |case| {
+            let (listeners, addresses): (Vec<_>, Vec<_>) = (0..3)
+                .map(|_| P::open())
+                .map(|(listener, address, _)| (listener, address))
+                .unzip();
+            let connect = |nth: usize| P::connect(P::client(), &addresses[nth]);
+            let (inside, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+            let close = CancelToken::new();
+            let server = Server::new().until(&close).connections_max(2);
+            let counters = server.counters();
+            let seen = most.clone();
+            let serving = case.spawn(move || {
+                server.serve_each(listeners, |stream, _| {
+                    seen.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    let ended = echo(stream);
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    ended
+                })
+            });
+            // Both places go to the last listener, though the others were there first.
+            let mut clients = Vec::new();
+            for _ in 0..2 {
+                let client = connect(2);
+                ask(&client);
+                clients.push(client);
+            }
+            clients.extend([0, 1, 2, 0].map(connect));
+            // Many turns of the server.
+            (0..20).for_each(|_| clients[..2].iter().for_each(ask));
+            // Two are served, and of the others each listener may hold one.
+            assert!(counters.read().accepted <= 2 + 3);
+            assert_eq!(counters.read().active, 2);
+            // Whoever is let in next, asks and leaves.
+            let asking: Vec<_> = clients
+                .into_iter()
+                .map(|client| std::thread::spawn(move || ask(&client)))
+                .collect();
+            asking.into_iter().for_each(|asking| asking.join().unwrap());
+            until(|| counters.read().finished == 6);
+            close.cancel();
+            assert_is_whole(serving.join().unwrap());
+            assert_eq!(most.load(Ordering::SeqCst), 2);
         });
-        // Both places go to the last listener, though the others were there first.
-        let mut clients = Vec::new();
-        for _ in 0..2 {
-            let client = StdStream::connect(addresses[2]).unwrap();
-            ask(&client);
-            clients.push(client);
-        }
-        for address in [addresses[0], addresses[1], addresses[2], addresses[0]] {
-            clients.push(StdStream::connect(address).unwrap());
-        }
-        // Many turns of the server.
-        (0..20).for_each(|_| clients[..2].iter().for_each(ask));
-        // Two are served, and of the others each listener may hold one.
-        assert!(counters.read().accepted <= 2 + 3);
-        assert_eq!(counters.read().active, 2);
-        // Whoever is let in next, asks and leaves.
-        let asking: Vec<_> = clients
-            .into_iter()
-            .map(|client| std::thread::spawn(move || ask(&client)))
-            .collect();
-        asking.into_iter().for_each(|asking| asking.join().unwrap());
-        until(|| counters.read().finished == 6);
-        close.cancel();
-        assert_is_whole(serving.join().unwrap());
-        assert_eq!(most.load(Ordering::SeqCst), 2);
-    });
+    }
 }
 
 /// A connection is one event to one worker: as many calls of accept4 as connections, and one more each that finds
@@ -206,8 +206,7 @@ fn a_listener_that_fails_for_good_ends_the_server() {
     matrix(LIMIT, "a socket that does not listen", |case| {
         let broken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let broken = TcpListener::from(OwnedFd::from(broken.unwrap()));
-        let healthy = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = healthy.local_addr().unwrap();
+        let (_owner, healthy, address) = kept_listener();
         // It lies in the backlog, and may be accepted or not.
         let client = StdStream::connect(address).unwrap();
         let server = Server::new().drain_timeout(Duration::ZERO);

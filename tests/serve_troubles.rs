@@ -6,13 +6,14 @@ mod support;
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::net::TcpStream as StdStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rig::serving::{Serving, ask, assert_is_whole, echo, read_to_end};
 use rig::until;
+use support::addresses::kept_listener;
 use support::{LIMIT, matrix, within};
 use withy::net::{Listener, Server, TcpListener, TcpStream};
 use withy::{CancelToken, Runtime};
@@ -202,14 +203,13 @@ fn a_server_whose_loops_cannot_all_start_fails() {
                 .max_coroutines(2)
                 .build()
                 .unwrap();
-            let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-            let addresses: [SocketAddr; 2] =
-                std::array::from_fn(|i| listeners[i].local_addr().unwrap());
+            let [(_one, first, address), (_other, second, other)] = [0, 1].map(|_| kept_listener());
+            let listeners = [first, second];
             let failed = runtime
                 .spawn(move || Server::new().serve_each(listeners, |stream, _| echo(stream)))
                 .join();
             assert!(failed.unwrap().is_err());
-            for address in addresses {
+            for address in [address, other] {
                 assert!(StdStream::connect(address).is_err());
             }
         });

@@ -73,9 +73,12 @@ fn no_blocking_call_is_interrupted_by_signals() {
         Duration::from_secs(120),
         "a transfer and 100 connections in a storm of signals",
         |case| {
-            transfer(case);
-            connections(case);
+            // However fast it is, and however slow whoever sends the signals.
+            let before = interruptions();
+            while interruptions() <= before + 100 {
+                transfer(case);
+                connections(case);
+            }
         },
     );
-    assert!(interruptions() > 100, "hardly any signal arrived");
 }

@@ -59,6 +59,10 @@ fn an_address_is_shared_only_if_both_say_so() {
 
 #[test]
 fn a_socket_for_ipv6_takes_ipv4_unless_it_is_told_not_to() {
+    if UdpBuilder::v6().is_err() {
+        eprintln!("this machine has no IPv6: nothing tested");
+        return;
+    }
     let mixed = UdpBuilder::v6()
         .unwrap()
         .bind((Ipv6Addr::UNSPECIFIED, 0).into())

@@ -10,6 +10,7 @@ use withy::CancelToken;
 use withy::net::{Summary, TcpListener, TcpStream};
 
 use crate::Limits;
+use crate::cli::Orders;
 use crate::room::Room;
 
 /// More than all buffers between two guests hold.
@@ -75,11 +76,11 @@ fn with_room(
 ) -> Result<Summary, Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    let (room, close) = (Room::default(), CancelToken::new());
+    let (room, orders) = (Room::default(), Orders::default());
     withy::scope(|s| {
-        let server = s.spawn(|| crate::open(&room, listener, limits, &close));
-        let played = withy::timeout(LIMIT, || scene(address, &close));
-        close.cancel();
+        let server = s.spawn(|| crate::open(&room, listener, limits, &orders));
+        let played = withy::timeout(LIMIT, || scene(address, &orders.close));
+        orders.close.cancel();
         let summary = server.join().expect("the server does not panic")?;
         played.map_err(|_| "the guests wait for something that does not come")??;
         Ok(summary)

@@ -1,4 +1,4 @@
-//! What all examples share: the options that choose a runtime, exit codes, and the descriptor limit.
+//! What all examples share: the options that choose a runtime, exit codes, the descriptor limit, and how servers are told to end.
 //!
 //! An example derives `clap::Parser`, flattens [`RuntimeOptions`] into its own options, and ends
 //! with [`main`]. So `--help`, usage errors and failures look alike in all of them.
@@ -7,7 +7,9 @@
 mod descriptors;
 mod exit;
 mod options;
+mod orders;
 
 pub(crate) use descriptors::raise_descriptor_limit;
 pub(crate) use exit::main;
 pub(crate) use options::{RuntimeOptions, positive_seconds};
+pub(crate) use orders::Orders;

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use withy::net::{Shutdown, TcpListener, TcpStream};
 use withy::{CancelToken, JoinHandle};
 
-use crate::{Limits, Orders, Proxy, Report};
+use crate::cli::Orders;
+use crate::ledger::Entry;
+use crate::{Limits, Proxy, Report};
 
 const CLIENTS: usize = 60;
 
@@ -40,7 +42,7 @@ pub(crate) fn run(limits: Limits) -> Result<(), Box<dyn Error>> {
     orders.close.cancel();
     play(&late)?;
     drop(late);
-    let report = proxy.join().expect("the proxy does not panic");
+    let report = proxy.join().expect("the proxy does not panic")?;
     others.into_iter().try_for_each(EchoServer::stop)?;
     print!("{report}");
     check(&report)
@@ -50,12 +52,12 @@ fn start(
     upstreams: &[EchoServer],
     limits: Limits,
     orders: &Orders,
-) -> io::Result<(SocketAddr, JoinHandle<Report>)> {
+) -> io::Result<(SocketAddr, JoinHandle<io::Result<Report>>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let to: Vec<_> = upstreams.iter().map(|upstream| upstream.address).collect();
     let orders = orders.clone();
-    let proxy = withy::spawn(move || Proxy::new(&to, limits, orders).run(listener));
+    let proxy = withy::spawn(move || Proxy::new(&to, limits).run(listener, &orders));
     Ok((address, proxy))
 }
 
@@ -82,8 +84,14 @@ fn check(report: &Report) -> Result<(), Box<dyn Error>> {
             format!("got {connections:?} connections, expected them to be balanced").into(),
         );
     }
-    if (report.finished, report.cut, report.turned_away) != (all, 0, 0) {
+    let ended = &report.connections;
+    if (ended.accepted, ended.finished) != (all as u64, all as u64) {
         return Err("some connections did not finish".into());
+    }
+    let listed = &report.book.entries;
+    let right = |entry: &Entry| (entry.copied.a_to_b, entry.copied.b_to_a) == (each, each);
+    if listed.len() != all || !listed.iter().all(right) {
+        return Err(format!("expected {all} connections with {each} bytes each way").into());
     }
     println!("all as it should be");
     Ok(())

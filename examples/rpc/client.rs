@@ -15,9 +15,9 @@ use withy::sync::channel::{self, Sender};
 use withy::sync::{Mutex, Semaphore};
 
 use crate::buffers::{Buffer, Buffers};
-use crate::connection::{self, OUTBOX_FRAMES_MAX, Pulse};
+use crate::connection::{self, Note, OUTBOX_NOTES_MAX, Pulse};
 use crate::frame::{Frame, Kind, PAYLOAD_BYTES_MAX, invalid};
-use crate::server::CALLS_MAX;
+use crate::server::{CALLS_MAX, SESSION_BYTES_MAX};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -46,8 +46,9 @@ struct Shared {
     pulse: Pulse,
     /// The server knows the client by it, whichever connection it uses.
     session: u64,
-    /// One for each call in flight: further callers wait.
+    /// One for each call in flight, and one for each byte of their requests: further callers wait.
     room: Semaphore,
+    bytes_room: Semaphore,
     buffers: Buffers,
     state: Mutex<State>,
     counts: Counts,
@@ -59,7 +60,7 @@ struct State {
     /// By their numbers, and so in their order: the calls that are not answered yet.
     calls: BTreeMap<u64, Pending>,
     /// The connection's, while there is one.
-    outbox: Option<Sender<Frame>>,
+    outbox: Option<Sender<Note>>,
 }
 
 struct Pending {
@@ -86,6 +87,7 @@ impl Client {
             session: fastrand::u64(..),
             // A call that its client has given up may still be on its way to the server: so half of what that allows.
             room: Semaphore::new(CALLS_MAX / 2),
+            bytes_room: Semaphore::new(SESSION_BYTES_MAX / 2),
             buffers: Buffers::default(),
             state: Mutex::default(),
             counts: Counts::default(),
@@ -103,7 +105,9 @@ impl Client {
             return Err(CallError::TooLong(request.len()));
         }
         let answered = withy::timeout(deadline, || {
-            let _room = self.shared.room.acquire().expect("it is never closed");
+            let shared = &self.shared;
+            let _room = shared.room.acquire().expect("it is never closed");
+            let _bytes_room = shared.bytes_room.acquire_many(request.len());
             let (call, answer) = InFlight::begin(&self.shared, request);
             let answer = answer.recv().expect("the connection's end drops no call");
             drop(call);
@@ -152,15 +156,11 @@ impl Shared {
         if let Err(error) = stream.set_nodelay(true) {
             return error;
         }
-        let (outbox, frames) = channel::bounded(OUTBOX_FRAMES_MAX);
-        self.begin(number, outbox);
-        let beat = || {
-            self.state
-                .lock()
-                .unwrap()
-                .send(Kind::Beat, 0, self.buffers.take())
-        };
-        let error = connection::run(stream, self.pulse, &frames, &self.buffers, beat, |frame| {
+        let (outbox, notes) = channel::bounded(OUTBOX_NOTES_MAX);
+        self.begin(outbox);
+        let beat = || self.state.lock().unwrap().send(Kind::Beat, 0);
+        let payload = |note| self.payload(note, number);
+        let handle = |frame: Frame| {
             // It has proved good.
             backoff.reset();
             match frame.kind {
@@ -169,29 +169,42 @@ impl Shared {
                 kind => return Err(invalid(format!("got a frame of kind {kind:?} out of turn"))),
             }
             Ok(())
-        });
+        };
+        let buffers = &self.buffers;
+        let error = connection::run(stream, self.pulse, &notes, buffers, beat, payload, handle);
         self.state.lock().unwrap().outbox = None;
         error
     }
 
-    fn begin(&self, connection: usize, outbox: Sender<Frame>) {
+    fn begin(&self, outbox: Sender<Note>) {
         let mut state = self.state.lock().unwrap();
         state.outbox = Some(outbox);
-        let mut wanted = self.buffers.copy_of(&(connection as u64).to_be_bytes());
-        for number in state.calls.keys() {
-            wanted.extend_from_slice(&number.to_be_bytes());
-        }
-        let repeated: Vec<_> = state
-            .calls
-            .iter()
-            .map(|(number, call)| (*number, self.buffers.copy_of(&call.request)))
-            .collect();
+        let repeated: Vec<_> = state.calls.keys().copied().collect();
         self.counts
             .repeated
             .fetch_add(repeated.len(), Ordering::Relaxed);
-        state.send(Kind::Hello, self.session, wanted);
-        for (number, request) in repeated {
-            state.send(Kind::Request, number, request);
+        state.send(Kind::Hello, self.session);
+        for number in repeated {
+            state.send(Kind::Request, number);
+        }
+    }
+
+    /// What belongs to the note on this connection; none to a request that was given up.
+    fn payload(&self, (kind, number): Note, connection: usize) -> Option<Buffer> {
+        let state = self.state.lock().unwrap();
+        match kind {
+            Kind::Hello => {
+                let mut hello = self.buffers.copy_of(&(connection as u64).to_be_bytes());
+                for number in state.calls.keys() {
+                    hello.extend_from_slice(&number.to_be_bytes());
+                }
+                Some(hello)
+            }
+            Kind::Request => {
+                let call = state.calls.get(&number)?;
+                Some(self.buffers.copy_of(&call.request))
+            }
+            _ => Some(self.buffers.take()),
         }
     }
 
@@ -206,23 +219,18 @@ impl Shared {
             // A caller that has just given up does not take it.
             drop(call.answer.send(answer));
         }
-        state.send(Kind::Ack, frame.number, self.buffers.take());
+        state.send(Kind::Ack, frame.number);
     }
 }
 
 impl State {
     /// Sends if there is a connection, and gives it up if that has no room: then its server does not read. What matters
     /// is said again on the next.
-    fn send(&mut self, kind: Kind, number: u64, payload: Buffer) {
-        let frame = Frame {
-            kind,
-            number,
-            payload,
-        };
+    fn send(&mut self, kind: Kind, number: u64) {
         if self
             .outbox
             .as_ref()
-            .is_some_and(|outbox| outbox.try_send(frame).is_err())
+            .is_some_and(|outbox| outbox.try_send((kind, number)).is_err())
         {
             self.outbox = None;
         }
@@ -241,14 +249,13 @@ impl<'a> InFlight<'a> {
         request: &[u8],
     ) -> (InFlight<'a>, oneshot::Receiver<Result<Buffer, String>>) {
         let (answer, receiver) = oneshot();
-        let copy = shared.buffers.copy_of(request);
         let request = shared.buffers.copy_of(request);
         let mut state = shared.state.lock().unwrap();
         state.last += 1;
         let number = state.last;
         state.calls.insert(number, Pending { request, answer });
         let call = InFlight { shared, number };
-        state.send(Kind::Request, number, copy);
+        state.send(Kind::Request, number);
         (call, receiver)
     }
 }
@@ -257,7 +264,7 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock().unwrap();
         if state.calls.remove(&self.number).is_some() {
-            state.send(Kind::Ack, self.number, self.shared.buffers.take());
+            state.send(Kind::Ack, self.number);
         }
     }
 }

@@ -2,32 +2,44 @@
 
 use std::convert::Infallible;
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::iter;
 use std::time::Duration;
 
 use withy::net::{Heartbeat, TcpStream};
 use withy::sync::channel::Receiver;
 
-use crate::buffers::Buffers;
-use crate::frame::Frame;
+use crate::buffers::{Buffer, Buffers};
+use crate::frame::{Frame, Kind};
 
 /// When beats are sent, and after how much silence the peer is gone.
-#[derive(Clone, Copy)]
+#[derive(clap::Args, Clone, Copy)]
 pub(crate) struct Pulse {
+    /// Seconds after the last frame was sent, to send a beat
+    #[arg(long = "beat", value_name = "S", default_value = "10", value_parser = crate::cli::positive_seconds)]
     pub(crate) interval: Duration,
+
+    /// Seconds of silence after which the other side is gone
+    #[arg(long = "silence", value_name = "S", default_value = "30", value_parser = crate::cli::positive_seconds)]
     pub(crate) limit: Duration,
 }
 
-/// How many frames may wait to be written. A caller that finds no room gives the connection up: its peer does not read.
-pub(crate) const OUTBOX_FRAMES_MAX: usize = 1024;
+/// What is to be said, by its kind and number. Its payload is looked up when it is written: so what waits in an outbox has hardly any
+/// bytes, and what nobody wants any more is not said.
+pub(crate) type Note = (Kind, u64);
+
+/// How many notes may wait to be written. A caller that finds no room gives the connection up: its peer does not read.
+pub(crate) const OUTBOX_NOTES_MAX: usize = 1024;
 
 /// Runs the connection until it fails, and gives the reason. What comes goes to `handle`, whose errors end it, too;
-/// what is sent into `outbox` is written, and the last sender's end is the connection's. `beat` sends a beat into it.
+/// what is sent into `outbox` is written, and the last sender's end is the connection's. `beat` sends a beat into it, `payload` gives
+/// what belongs to a note.
 pub(crate) fn run(
     stream: &TcpStream,
     pulse: Pulse,
-    outbox: &Receiver<Frame>,
+    outbox: &Receiver<Note>,
     buffers: &Buffers,
     mut beat: impl FnMut() + Send,
+    payload: impl Fn(Note) -> Option<Buffer> + Send,
     mut handle: impl FnMut(Frame) -> io::Result<()>,
 ) -> io::Error {
     let heartbeat = Heartbeat::new(pulse.interval, pulse.limit);
@@ -36,7 +48,7 @@ pub(crate) fn run(
         return error;
     }
     let ended: io::Result<Infallible> = withy::try_scope(|s| {
-        s.spawn(|| Err::<Infallible, _>(write(stream, outbox, &heartbeat)));
+        s.spawn(|| Err::<Infallible, _>(write(stream, outbox, payload, &heartbeat)));
         s.spawn(|| {
             let beat = || {
                 beat();
@@ -58,17 +70,28 @@ pub(crate) fn run(
 }
 
 /// Writes what comes, as much of it at a time as there is.
-fn write(stream: &TcpStream, outbox: &Receiver<Frame>, heartbeat: &Heartbeat) -> io::Error {
+fn write(
+    stream: &TcpStream,
+    outbox: &Receiver<Note>,
+    payload: impl Fn(Note) -> Option<Buffer>,
+    heartbeat: &Heartbeat,
+) -> io::Error {
     let mut to = BufWriter::new(stream);
     let mut write = || -> io::Result<()> {
-        let Ok(frame) = outbox.recv() else {
+        let Ok(first) = outbox.recv() else {
             let text = "the connection was given up on this side";
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, text));
         };
-        frame.write(&mut to)?;
         // Ends when the outbox is empty for a moment; until then the full buffer is written by itself.
-        for frame in outbox.try_iter() {
-            frame.write(&mut to)?;
+        for note @ (kind, number) in iter::once(first).chain(outbox.try_iter()) {
+            if let Some(payload) = payload(note) {
+                let frame = Frame {
+                    kind,
+                    number,
+                    payload,
+                };
+                frame.write(&mut to)?;
+            }
         }
         to.flush()?;
         heartbeat.sent();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use withy::net::TcpListener;
 
+use crate::cli::Orders;
 use crate::client::{CallError, Client};
 use crate::connection::Pulse;
 use crate::frame::PAYLOAD_BYTES_MAX;
@@ -49,8 +50,8 @@ fn service(request: &[u8]) -> Result<Vec<u8>, String> {
 pub(crate) fn run() -> Outcome {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    let server = Server::new(service, PULSE);
-    withy::spawn(move || server.serve(&listener));
+    let server = Server::new(service, PULSE, Orders::default());
+    withy::spawn(move || server.serve(listener, PATIENCE));
     let (relay, relayed) = Relay::start(address)?;
     let client = Arc::new(Client::new(relayed, PULSE));
 

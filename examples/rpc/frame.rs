@@ -71,8 +71,10 @@ impl Frame {
             )));
         }
         let mut payload = buffers.take();
-        payload.resize(length, 0);
-        from.read_exact(&mut payload)?;
+        // Grows with what comes: what is only announced costs nothing.
+        if from.take(length as u64).read_to_end(&mut payload)? < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let number = u64::from_be_bytes(number);
         Ok(Frame {
             kind,

@@ -1,6 +1,6 @@
 //! Remote calls over one long-lived connection that may break: each call is made once and answered once.
 //!
-//! `cargo run --release --example rpc -- --listen 127.0.0.1:7000` serves until Ctrl-C.
+//! `cargo run --release --example rpc -- --listen 127.0.0.1:7000` serves until Ctrl-C; then it answers what is in flight.
 //! `cargo run --release --example rpc -- --to 127.0.0.1:7000 hello` calls; the server answers in
 //! capitals, after a while if the text begins with a number of milliseconds.
 //! `cargo run --release --example rpc -- --demo` runs both with a relay between them that breaks
@@ -41,6 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
+use cli::Orders;
 use client::Client;
 use connection::Pulse;
 use server::Server;
@@ -50,7 +51,8 @@ use withy::net::TcpListener;
 #[derive(Parser)]
 #[command(
     name = "rpc",
-    after_help = "Exit codes: 0 done or Ctrl-C, 1 failed, 2 wrong usage",
+    after_help = "A server ends at Ctrl-C or SIGTERM, with a grace period that a second one cuts short.\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage",
     group = ArgGroup::new("role").required(true).args(["listen", "to", "demo"])
 )]
 struct Options {
@@ -75,6 +77,13 @@ struct Options {
     #[arg(long, value_name = "S", default_value = "5", value_parser = cli::positive_seconds)]
     deadline: Duration,
 
+    /// How long calls in flight have, when the server was told to end, in seconds
+    #[arg(long, value_name = "S", default_value = "5", value_parser = cli::positive_seconds)]
+    grace: Duration,
+
+    #[command(flatten)]
+    pulse: Pulse,
+
     /// Run server, clients and a relay that breaks their connections, check every answer and end
     #[arg(long)]
     demo: bool,
@@ -82,12 +91,6 @@ struct Options {
     #[command(flatten)]
     runtime: cli::RuntimeOptions,
 }
-
-/// The beats of long-lived connections. The demo has no time for these.
-const PULSE: Pulse = Pulse {
-    interval: Duration::from_secs(10),
-    limit: Duration::from_secs(30),
-};
 
 fn main() -> ExitCode {
     cli::main(run)
@@ -100,13 +103,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         return demo::run();
     }
     if let Some(address) = options.listen {
-        let listener = TcpListener::bind(address)
-            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        println!("listening on {}", listener.local_addr()?);
-        Server::new(capitals, PULSE).serve(&listener);
+        return serve(address, options);
     }
     let server = options.to.ok_or("neither --listen nor --to was given")?;
-    let client = Arc::new(Client::new(server, PULSE));
+    let client = Arc::new(Client::new(server, options.pulse));
     let calls: Vec<_> = options
         .texts
         .iter()
@@ -119,6 +119,22 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         let answer = call.join().expect("a call does not panic")?;
         println!("{}", String::from_utf8_lossy(&answer));
     }
+    Ok(())
+}
+
+fn serve(address: SocketAddr, options: &Options) -> Result<(), Box<dyn Error>> {
+    let grace = options.grace;
+    let orders = Orders::by_signals(format!(
+        "no new connections; calls in flight have {grace:?}"
+    ))?;
+    let listener = TcpListener::bind(address)
+        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    println!("listening on {}", listener.local_addr()?);
+    let served = Server::new(capitals, options.pulse, orders).serve(listener, grace)?;
+    println!(
+        "{} connections in all, {} were cut off",
+        served.accepted, served.cut
+    );
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use withy::net::{Shutdown, TcpListener, TcpStream};
 
+use crate::cli::Orders;
 use crate::{Limits, Proxy, protocol};
 
 const BYTES: usize = 1_000_000;
@@ -78,7 +79,7 @@ fn start(limits: Limits, users: &[&str]) -> Result<SocketAddr, Box<dyn Error>> {
     let users = users.collect::<Result<_, _>>()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    withy::spawn(move || Proxy { users, limits }.serve(&listener));
+    withy::spawn(move || Proxy { users, limits }.serve(listener, &Orders::default()));
     Ok(address)
 }
 

@@ -15,6 +15,7 @@ pub(crate) fn waits() -> Vec<Row> {
         row("net::io::copy", || forever(|| drop(withy::io::copy(&mut Idle(pair()), &mut std::io::sink())))),
         row("net::io::copy_bidirectional", || copy(|from, to| drop(withy::io::copy_bidirectional(from, to)))),
         row("net::io::BidirectionalCopy::run", || copy(|from, to| drop(withy::io::BidirectionalCopy::new().run(from, to)))),
+        row("net::io::BidirectionalCopy::run_counting", || copy(|from, to| drop(withy::io::BidirectionalCopy::new().run_counting(from, to, &withy::io::CopyCounters::new())))),
         row("net::io::send_file", send_file),
         row("net::io::write_buffered", write_buffered),
     ]

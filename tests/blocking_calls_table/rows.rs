@@ -35,6 +35,7 @@ pub(crate) struct Call {
 pub(crate) fn rows() -> Vec<Row> {
     let files = FILES.iter().map(|name| like("blocking", name));
     let waits = waits().into_iter().chain(super::sync_rows::waits());
+    let waits = waits.chain(super::channel_rows::waits());
     let waits = waits.chain(super::serve_rows::waits());
     let waits = waits.chain(super::descriptor_rows::waits());
     let waits = waits.chain(super::udp_unix_rows::waits());

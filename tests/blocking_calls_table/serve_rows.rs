@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream as StdStream};
 use withy::net::{Server, TcpListener, TcpStream};
 
 use crate::rows::{Call, Row, like, row};
+use crate::support::addresses::{is_listened_to, kept_listener};
 
 /// One line each.
 #[rustfmt::skip]
@@ -24,15 +25,16 @@ fn be_served(mut stream: TcpStream, _: SocketAddr) {
 
 /// A server with a client. However it ends, neither its port nor a handler is left.
 fn server(wait: fn(TcpListener)) -> Call {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = listener.local_addr().expect("a listener has an address");
+    let (owner, listener, address) = kept_listener();
+    assert!(is_listened_to(address));
     let mut client = StdStream::connect(address).expect("the backlog has room");
     Call {
         wait: Box::new(move || wait(listener)),
         after: Box::new(move || {
             // The end, or a reset if it was never accepted.
             assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
-            assert!(StdStream::connect(address).is_err());
+            assert!(!is_listened_to(address));
+            drop(owner);
         }),
     }
 }

@@ -233,6 +233,7 @@ fn uninterrupted(mut read: impl FnMut() -> io::Result<usize>) -> usize {
 }
 
 /// A test for each type: `each! { fn name<E: Stream>() for [TcpStream, UnixStream] {…} }`.
+#[allow(unused_macros, reason = "each test crate uses its own part")]
 macro_rules! each {
     ($($(#[$doc:meta])* fn $name:ident<$endpoint:ident: $bound:ident>() for [$($type:ident),*] $body:block)*) => {$(
         mod $name {
@@ -275,4 +276,5 @@ macro_rules! each {
         }
     };
 }
+#[allow(unused_imports, reason = "each test crate uses its own part")]
 pub(crate) use each;

@@ -1,16 +1,19 @@
 //! The examples as programs: started as users start them, and spoken to from outside.
 
+use std::fs::{self, DirEntry};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-/// An example that runs. It is killed if it is dropped before it has ended.
+use super::until;
+
+/// An example that serves.
 pub(crate) struct Example {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
+    program: Program,
     pub(crate) address: SocketAddr,
 }
 
@@ -21,7 +24,59 @@ impl Example {
     }
 
     /// The same by a command that runs it and waits for it, such as strace.
-    pub(crate) fn start_by(mut command: Command, name: &str, arguments: &[&str]) -> Example {
+    pub(crate) fn start_by(command: Command, name: &str, arguments: &[&str]) -> Example {
+        let mut program = Program::start_by(command, arguments);
+        let line = program.line();
+        let address = ["listening on ", "receiving on "]
+            .iter()
+            .find_map(|said| line.trim_end().strip_prefix(said)?.parse().ok());
+        let Some(address) = address else {
+            panic!("{name} said {line:?}, expected where it listens");
+        };
+        Example { program, address }
+    }
+
+    /// Waits until it has ended, and gives the rest of what it said.
+    pub(crate) fn end(self) -> (ExitStatus, String) {
+        self.program.end()
+    }
+
+    /// Tells it to end, and waits for that; gives the rest of what it said.
+    pub(crate) fn end_well(self) -> String {
+        self.send(libc::SIGTERM);
+        let (status, said) = self.end();
+        assert!(status.success(), "{status}: {said}");
+        said
+    }
+}
+
+impl Deref for Example {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.program
+    }
+}
+
+impl DerefMut for Example {
+    fn deref_mut(&mut self) -> &mut Program {
+        &mut self.program
+    }
+}
+
+/// An example that runs. It is killed if it is dropped before it has ended.
+pub(crate) struct Program {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Program {
+    /// Starts example `name`.
+    pub(crate) fn start(name: &str, arguments: &[&str]) -> Program {
+        Program::start_by(Command::new(program(name)), arguments)
+    }
+
+    fn start_by(mut command: Command, arguments: &[&str]) -> Program {
         let mut child = command
             .args(arguments)
             .env_remove("WITHY_WORKERS")
@@ -29,20 +84,8 @@ impl Example {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the example can be started");
-        let mut stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
-        let mut line = String::new();
-        stdout.read_line(&mut line).expect("it says something");
-        let address = line.trim_end().strip_prefix("listening on ");
-        let address = address.and_then(|address| address.parse().ok());
-        let Some(address) = address else {
-            let _ = child.kill();
-            panic!("{name} said {line:?}, expected where it listens");
-        };
-        Example {
-            child,
-            stdout,
-            address,
-        }
+        let stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
+        Program { child, stdout }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -54,6 +97,19 @@ impl Example {
         // SAFETY: kill touches no memory; the child was not reaped yet, so the id is its own.
         let sent = unsafe { libc::kill(id, signal) };
         assert_eq!(sent, 0);
+    }
+
+    /// Stops it where it is, until SIGCONT; returns when all its threads stand.
+    pub(crate) fn stop(&self) {
+        let stands = |thread: DirEntry| {
+            let status = fs::read_to_string(thread.path().join("status"));
+            status.is_ok_and(|text| text.contains("State:\tT"))
+        };
+        self.send(libc::SIGSTOP);
+        until(|| {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.id()));
+            threads.expect("it was not reaped").flatten().all(stands)
+        });
     }
 
     /// Its next line, which it is waited for.
@@ -71,7 +127,7 @@ impl Example {
     }
 }
 
-impl Drop for Example {
+impl Drop for Program {
     fn drop(&mut self) {
         // Fails if it was waited for.
         let _ = self.child.kill();
@@ -112,7 +168,7 @@ fn last_change() -> Option<SystemTime> {
 }
 
 fn last_change_in(folder: &Path) -> Option<SystemTime> {
-    let entries = std::fs::read_dir(folder)
+    let entries = fs::read_dir(folder)
         .expect("a folder of sources can be read")
         .flatten();
     let changes = entries.filter_map(|entry| match entry.path().is_dir() {

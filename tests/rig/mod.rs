@@ -5,7 +5,9 @@
 pub(crate) mod child;
 pub(crate) mod endings;
 pub(crate) mod example;
+pub(crate) mod network;
 pub(crate) mod parties;
+pub(crate) mod places;
 pub(crate) mod process;
 pub(crate) mod serving;
 pub(crate) mod storm;

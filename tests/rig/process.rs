@@ -60,7 +60,8 @@ pub(crate) fn switches(task: libc::pid_t) -> u64 {
     status_of(&path, "voluntary_ctxt_switches") + status_of(&path, "nonvoluntary_ctxt_switches")
 }
 
-fn status_of(path: &str, field: &str) -> u64 {
+/// A number of such a file.
+pub(crate) fn status_of(path: &str, field: &str) -> u64 {
     fs::read_to_string(path)
         .expect("/proc is mounted")
         .lines()
@@ -98,6 +99,20 @@ pub(crate) fn set_limit(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
         assert_eq!(libc::setrlimit(resource, &raw const limit), 0);
         before
     }
+}
+
+/// What the stack of a thread takes where [`threads_may_start`] is used: set `RUST_MIN_STACK` to it. Far more than allocators
+/// map and give back meanwhile: they claim 128 MiB for the first allocation of each thread, and keep half of it.
+pub(crate) const THREAD_STACK: u64 = 4 << 30;
+
+/// Makes room for further threads, or takes it.
+pub(crate) fn threads_may_start(may: bool) {
+    let room = if may {
+        libc::RLIM_INFINITY
+    } else {
+        status("VmSize") * 1024 + THREAD_STACK / 2
+    };
+    set_limit(libc::RLIMIT_AS, room);
 }
 
 /// Leaves this process so many descriptors, and gives what the soft limit was. The limit is one of numbers, and what was

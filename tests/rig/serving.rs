@@ -1,21 +1,23 @@
 //! A `Server` that runs beside a test.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::net::SocketAddr;
 
 use withy::CancelToken;
 use withy::net::{Counters, Outcome, Server, Summary, TcpListener, TcpStream};
 
+use super::places::{Client, Place};
 use super::until;
 use crate::support::{Caller, Case};
 
-pub(crate) struct Serving {
-    pub(crate) address: SocketAddr,
+pub(crate) struct Serving<P: Place = TcpListener> {
+    pub(crate) address: P::Address,
     pub(crate) counters: Counters,
     /// Tells it to end.
     pub(crate) close: CancelToken,
     /// Tells it to end at once.
     pub(crate) cut: CancelToken,
+    _address: P::Keeper,
     server: Caller<io::Result<Summary>>,
 }
 
@@ -26,8 +28,18 @@ impl Serving {
         configure: impl FnOnce(Server) -> Server,
         handler: impl Fn(TcpStream, SocketAddr) -> O + Send + Sync + 'static,
     ) -> Serving {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let address = listener.local_addr().expect("a listener has an address");
+        Serving::start_at(case, configure, handler)
+    }
+}
+
+impl<P: Place> Serving<P> {
+    /// The same for any place.
+    pub(crate) fn start_at<O: Outcome>(
+        case: &Case,
+        configure: impl FnOnce(Server) -> Server,
+        handler: impl Fn(P::Connection, P::Peer) -> O + Send + Sync + 'static,
+    ) -> Serving<P> {
+        let (listener, address, keeper) = P::open();
         let (close, cut) = (CancelToken::new(), CancelToken::new());
         let server = configure(Server::new().until(&close).cut_by(&cut));
         let counters = server.counters();
@@ -36,16 +48,17 @@ impl Serving {
             counters,
             close,
             cut,
+            _address: keeper,
             server: case.spawn(move || server.serve(listener, handler)),
         }
     }
 
-    pub(crate) fn connect(&self) -> StdStream {
-        StdStream::connect(self.address).expect("the server listens")
+    pub(crate) fn connect(&self) -> P::Client {
+        P::connect(P::client(), &self.address)
     }
 
     /// A client that has been answered once, so its handler runs.
-    pub(crate) fn connect_and_ask(&self) -> StdStream {
+    pub(crate) fn connect_and_ask(&self) -> P::Client {
         let client = self.connect();
         ask(&client);
         client
@@ -98,29 +111,18 @@ pub(crate) fn echo(mut stream: impl Read + Write) -> io::Result<()> {
 }
 
 /// One request of an echo server, answered.
-pub(crate) fn ask(mut client: &StdStream) {
+pub(crate) fn ask(client: &impl Client) {
+    let mut client = client.io();
     let mut answer = [0; 6];
     client.write_all(b"there?").expect("the server reads");
     client.read_exact(&mut answer).expect("the server answers");
     assert_eq!(&answer, b"there?");
 }
 
-/// Whether somebody listens on this IPv4 address and port, without connecting to it.
-pub(crate) fn is_listening(address: SocketAddr) -> bool {
-    const LISTEN: &str = "0A";
-    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("/proc is mounted");
-    let port = format!(":{:04X}", address.port());
-    table.lines().any(|line| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let local = fields.next().unwrap_or_default();
-        local.ends_with(&port) && fields.nth(1) == Some(LISTEN)
-    })
-}
-
 /// Waits for the end of what the server sends; an end by reset is one, too.
-pub(crate) fn read_to_end(mut client: &StdStream) -> Vec<u8> {
+pub(crate) fn read_to_end(client: &impl Client) -> Vec<u8> {
     let mut rest = Vec::new();
-    match client.read_to_end(&mut rest) {
+    match client.io().read_to_end(&mut rest) {
         Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("{error}"),
         _ => rest,
     }

@@ -1,17 +1,46 @@
 //! Addresses of this host that refuse or never answer, and peers that do not any more.
 
 use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, RawFd};
 
-use socket2::SockFilter;
+use socket2::{SockFilter, SockRef};
+use withy::net::TcpListener;
 
-/// An address of this host at which nobody listens. Its owner keeps the port bound, so that nobody else gets it.
+/// An address of this host at which nobody listens. Its owner keeps the port bound, so that nobody else gets it, neither to listen nor
+/// to connect from.
 pub(crate) fn closed_port() -> (socket2::Socket, SocketAddr) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    // Whoever is told the address may listen there: listeners of std's and ours have this option, too.
+    socket.set_reuse_address(true).unwrap();
     socket
         .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
         .unwrap();
     let addr = socket.local_addr().unwrap().as_socket().unwrap();
     (socket, addr)
+}
+
+/// A listener at such a port, which refuses again when the listener is closed.
+pub(crate) fn kept_listener() -> (socket2::Socket, TcpListener, SocketAddr) {
+    let (owner, addr) = closed_port();
+    (owner, TcpListener::bind(addr).unwrap(), addr)
+}
+
+/// Whether a descriptor of this process listens there. Connecting says less: a child that was forked a moment ago, and does not run
+/// its program yet, has the listeners of its parent open.
+pub(crate) fn is_listened_to(addr: SocketAddr) -> bool {
+    let listens_there = |fd: RawFd| {
+        // SAFETY: it looks only. What is no descriptor any more, or no socket, is an error.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        let socket = SockRef::from(&fd);
+        socket.is_listener().unwrap_or(false)
+            && socket
+                .local_addr()
+                .is_ok_and(|own| own.as_socket() == Some(addr))
+    };
+    std::fs::read_dir("/proc/self/fd")
+        .expect("/proc is mounted")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .any(listens_there)
 }
 
 /// An address that answers to no SYN: a listener whose backlog is full.
@@ -89,6 +118,6 @@ fn handshakes_to(addr: SocketAddr) -> usize {
 /// Makes a peer one that is gone: its kernel drops, unanswered, all that comes for this socket.
 pub(crate) fn mute(peer: &std::net::TcpStream) {
     let drop_all = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
-    let filtered = socket2::SockRef::from(peer).attach_filter(&[drop_all]);
+    let filtered = SockRef::from(peer).attach_filter(&[drop_all]);
     filtered.expect("a filter can be attached");
 }

@@ -4,9 +4,10 @@
 
 pub(crate) mod addresses;
 pub(crate) mod fault;
+pub(crate) mod rest;
 pub(crate) mod sockets;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 use std::os::fd::RawFd;
 use std::sync::mpsc;
@@ -51,15 +52,23 @@ pub(crate) struct Case {
     pub(crate) runtime: Runtime,
     pub(crate) callers: Callers,
     spawned: Cell<usize>,
+    /// Those that were started as callers.
+    threads: RefCell<Vec<libc::pid_t>>,
 }
 
 impl Case {
     /// A case of its own, for tests that need one runtime only.
     pub(crate) fn new(workers: usize, full_stealing: bool, callers: Callers) -> Case {
+        Case::of(runtime(workers, full_stealing), callers)
+    }
+
+    /// A case of its own, with this runtime.
+    pub(crate) fn of(runtime: Runtime, callers: Callers) -> Case {
         Case {
-            runtime: runtime(workers, full_stealing),
+            runtime,
             callers,
             spawned: Cell::new(0),
+            threads: RefCell::new(Vec::new()),
         }
     }
 
@@ -85,12 +94,14 @@ impl Case {
         } else {
             let (id, thread) = mpsc::channel();
             let handle = thread::spawn(move || {
-                let _ = id.send(current_thread_id());
+                let _ = id.send(rest::current_thread_id());
                 body()
             });
             let target = handle.thread().clone();
+            let thread = thread.recv().expect("the thread sends its id first");
+            self.threads.borrow_mut().push(thread);
             Caller {
-                thread: Some(thread.recv().expect("the thread sends its id first")),
+                thread: Some(thread),
                 unpark: Box::new(move || target.unpark()),
                 join: Box::new(move || handle.join()),
             }
@@ -100,6 +111,13 @@ impl Case {
     /// Runs `body` as a caller of this case's sort and gives its value.
     pub(crate) fn run<T: Send + 'static>(&self, body: impl FnOnce() -> T + Send + 'static) -> T {
         self.spawn(body).join()
+    }
+
+    /// Returns once all callers that were started wait, for somebody else or for a time, and so have come as far as they can.
+    pub(crate) fn until_at_rest(&self) {
+        let mut threads = rest::workers_of(&self.runtime);
+        threads.extend(&*self.threads.borrow());
+        rest::until_all_sleep(&threads);
     }
 }
 
@@ -126,7 +144,7 @@ impl<T> Caller<T> {
     pub(crate) fn until_waiting(&self, fd: RawFd) {
         let waiting = || match self.thread {
             None => pollers_of(fd) > 0,
-            Some(id) => sleeps(id),
+            Some(id) => rest::asleep(id).is_some(),
         };
         while !waiting() {
             thread::sleep(Duration::from_micros(50));
@@ -185,19 +203,4 @@ pub(crate) fn pollers_of(fd: RawFd) -> usize {
             })
         })
         .count()
-}
-
-fn current_thread_id() -> libc::pid_t {
-    // SAFETY: gettid has no arguments and cannot fail.
-    unsafe { libc::gettid() }
-}
-
-/// Whether the kernel has put that thread of this process to sleep.
-fn sleeps(thread: libc::pid_t) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat"));
-    // An ended thread waits for nothing; the caller goes on to join it.
-    stat.map_or(true, |stat| {
-        stat.rsplit_once(')')
-            .is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
-    })
 }

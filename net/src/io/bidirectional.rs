@@ -24,7 +24,7 @@ use withy_runtime::{now, select, yield_now};
 
 use super::flow::{Flow, State};
 use super::lane::{End, Hint};
-use super::outcome::{Copied, CopyError};
+use super::outcome::{Copied, CopyCounters, CopyError};
 
 /// Copies from `a` to `b` and from `b` to `a` until both have ended: what a proxy does with two connections.
 ///
@@ -174,6 +174,59 @@ impl BidirectionalCopy {
         A: AsRegistration + ?Sized,
         B: AsRegistration + ?Sized,
     {
+        self.run_counting(a, b, &CopyCounters::new())
+    }
+
+    /// [`run`](Self::run), with its bytes added to `counters` as they move: each time before it waits, and at its end, however it ends. So they
+    /// can be read while it goes on, and are there when it was cancelled or timed out and could return nothing.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking call, as [`copy_bidirectional`]. When it has unwound, `counters` have all that went through.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod withy { pub use withy_net as net; pub use withy_net::io; pub use withy_runtime::{run, timeout}; }
+    /// use std::io::{Read, Write};
+    /// use std::time::Duration;
+    /// use withy::io::{BidirectionalCopy, CopyCounters};
+    /// # use withy::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # let pair = || -> std::io::Result<(TcpStream, TcpStream)> {
+    /// #     let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// #     let near = TcpStream::connect(listener.local_addr()?)?;
+    /// #     Ok((near, listener.accept()?.0))
+    /// # };
+    /// let (mut client, inner) = pair()?;
+    /// let (outer, _server) = pair()?;
+    /// client.write_all(b"ping")?;
+    /// let counters = CopyCounters::new();
+    /// let copied = withy::run(|| {
+    ///     withy::timeout(Duration::from_millis(100), || {
+    ///         BidirectionalCopy::new().run_counting(&inner, &outer, &counters)
+    ///     })
+    /// });
+    /// assert!(copied.is_err()); // nobody has ended a stream
+    /// assert_eq!(counters.read().a_to_b, 4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn run_counting<A, B>(
+        &self,
+        a: &A,
+        b: &B,
+        counters: &CopyCounters,
+    ) -> Result<Copied, CopyError>
+    where
+        A: AsRegistration + ?Sized,
+        B: AsRegistration + ?Sized,
+    {
         let ends =
             stream_socket(a.registration()).and_then(|a| Ok((a, stream_socket(b.registration())?)));
         let (a, b) = ends.map_err(|error| CopyError {
@@ -183,6 +236,8 @@ impl BidirectionalCopy {
         let mut exchange = Exchange {
             limits: *self,
             flows: [Flow::new(a, b), Flow::new(b, a)],
+            counters,
+            counted: Copied::default(),
         };
         let ended = exchange.run();
         let copied = exchange.copied();
@@ -216,6 +271,9 @@ fn no_stream_socket(got: &str) -> io::Error {
 struct Exchange<'a> {
     limits: BidirectionalCopy,
     flows: [Flow<'a>; 2],
+    counters: &'a CopyCounters,
+    /// What they have got from here.
+    counted: Copied,
 }
 
 impl<'a> Exchange<'a> {
@@ -243,6 +301,7 @@ impl<'a> Exchange<'a> {
             for flow in &mut self.flows {
                 flow.advance()?;
             }
+            self.count();
             let after = (self.copied(), self.ended());
             if after.1 == self.flows.len() {
                 return Ok(());
@@ -313,6 +372,18 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    fn count(&mut self) {
+        let copied = self.copied();
+        if copied == self.counted {
+            return;
+        }
+        self.counters.add(Copied {
+            a_to_b: copied.a_to_b - self.counted.a_to_b,
+            b_to_a: copied.b_to_a - self.counted.b_to_a,
+        });
+        self.counted = copied;
+    }
+
     fn ended(&self) -> usize {
         self.flows
             .iter()
@@ -327,9 +398,10 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// However it ends: bytes that were on their way have left a hole in a stream.
+/// However it ends: what has moved is counted, and bytes that were on their way have left a hole in a stream.
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
+        self.count();
         if self.flows.iter().any(|flow| !flow.lane.is_empty()) {
             self.reset_on_close();
         }

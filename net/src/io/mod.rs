@@ -76,6 +76,6 @@ mod send_file;
 pub use bidirectional::{BidirectionalCopy, copy_bidirectional};
 pub use buffered::write_buffered;
 pub use copy::copy;
-pub use outcome::{Copied, CopyError};
+pub use outcome::{Copied, CopyCounters, CopyError};
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub use send_file::send_file;

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many bytes have gone through: all that the kernel has taken for the other side's peer. That these were received is another matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -12,6 +13,50 @@ pub struct Copied {
     pub a_to_b: u64,
     /// From the second connection to the first.
     pub b_to_a: u64,
+}
+
+/// Counts what copies in both directions move, for anybody to read: while they go on, and after one was unwound, which returns nothing.
+///
+/// Filled by [`BidirectionalCopy::run_counting`](super::BidirectionalCopy::run_counting). Several copies may count into the same one, at once or one after another: it has
+/// their sum.
+///
+/// # Examples
+///
+/// ```
+/// # mod withy { pub use withy_net::io; }
+/// let counters = withy::io::CopyCounters::new();
+/// assert_eq!(counters.read(), withy::io::Copied::default());
+/// ```
+#[derive(Debug, Default)]
+pub struct CopyCounters {
+    // Statistics: they order nothing.
+    a_to_b: AtomicU64,
+    b_to_a: AtomicU64,
+}
+
+impl CopyCounters {
+    /// Nothing yet.
+    #[must_use]
+    pub const fn new() -> CopyCounters {
+        CopyCounters {
+            a_to_b: AtomicU64::new(0),
+            b_to_a: AtomicU64::new(0),
+        }
+    }
+
+    /// The bytes so far. Both ways are not read in one step: of a copy that goes on, the one may be older than the other.
+    #[must_use]
+    pub fn read(&self) -> Copied {
+        Copied {
+            a_to_b: self.a_to_b.load(Ordering::Relaxed),
+            b_to_a: self.b_to_a.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn add(&self, more: Copied) {
+        self.a_to_b.fetch_add(more.a_to_b, Ordering::Relaxed);
+        self.b_to_a.fetch_add(more.b_to_a, Ordering::Relaxed);
+    }
 }
 
 /// Why a copy in both directions has ended before both sides ended their streams, and how far it got.

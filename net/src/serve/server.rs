@@ -159,11 +159,13 @@ impl Server {
     /// Runs at most so many handlers at a time.
     ///
     /// At the limit the server does not accept: whoever connects waits in the kernel's backlog (`net.core.somaxconn`
-    /// connections; beyond that the kernel drops the handshake, and the client tries again after 1, 2, 4 … s). To the
+    /// connections; beyond that the kernel drops the handshake, and the client tries again after 1, 2, 3 … s). To the
     /// client that looks like a connection to a slow server. Of several listeners, each may have accepted one
     /// connection more, which waits for its turn unserved.
     ///
     /// Choose it by what a connection costs (descriptors, memory), so that the limit is met before the system's are.
+    /// Where the runtime has a limit, too ([`max_coroutines`](withy_runtime::RuntimeBuilder::max_coroutines)), stay some below it: a handler counts as
+    /// ended a little before its coroutine's place is free.
     ///
     /// # Panics
     ///

@@ -153,9 +153,14 @@ fn shutdown_waits_for_work_that_has_started() {
         STEPS.fetch_add(100, Ordering::SeqCst);
     });
     start.recv().unwrap();
+    let (told, neighbour) = mpsc::channel::<()>();
+    runtime.spawn(move || {
+        let _told = told;
+        crate::park();
+    });
     let ender = thread::spawn(move || runtime.shutdown(LIMIT));
-    // Mostly the end has begun by then; if not, the test is right all the same.
-    thread::sleep(SHORT);
+    // The end has begun, and reached one that does not work.
+    neighbour.recv().unwrap_err();
     assert!(!ender.is_finished());
     drop(release);
     ender.join().unwrap().expect("the coroutine unwinds");

@@ -191,6 +191,18 @@ impl Interest {
         self.change(direction, count, |word| word.deliver(Signal::READY));
     }
 
+    /// How many wait in `direction`, in the word and beside it.
+    #[cfg(test)]
+    pub(super) fn waiting(&self, direction: Direction) -> usize {
+        let view = self.view(direction);
+        let in_word = view.is_some_and(|view| view.seen.has_waiter());
+        let count = |queue: &mut Queue| {
+            let beside = queue.lobby.handles().chain(queue.threads.handles());
+            beside.count()
+        };
+        usize::from(in_word) + self.lane(direction).with_queue(count)
+    }
+
     fn change(
         &self,
         direction: Direction,

@@ -142,6 +142,12 @@ impl Registration {
         Queued::enter(self.interest.lane(direction))
     }
 
+    /// How many wait in `direction` now.
+    #[cfg(test)]
+    pub(super) fn waiting(&self, direction: Direction) -> usize {
+        self.interest.waiting(direction)
+    }
+
     /// Limits how long [`io`](Registration::io) waits in `direction`, for all who share this registration. Those who
     /// wait now are bound by it too, counted from now. `None`, and durations beyond 500 years, are no limit; zero is
     /// a nanosecond.

@@ -1,5 +1,6 @@
 //! Registrations and netpollers, with coroutines of small runtimes and plain threads.
 
+mod limits;
 mod registration;
 mod words;
 
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::{Direction, Registration};
 use crate::{JoinHandle, Runtime};
+
+const SHORT: Duration = Duration::from_millis(20);
 
 /// Guards against hanging, and nothing else.
 const TOO_LONG: Duration = Duration::from_secs(20);
@@ -61,6 +64,11 @@ fn until(what: &str, done: impl Fn() -> bool) {
         assert!(start.elapsed() < TOO_LONG, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Until `number` callers wait to read.
+fn until_waiting(socket: &Registration, number: usize) {
+    until("readers wait", || socket.waiting(Direction::Read) == number);
 }
 
 /// As `join`, with a limit of time.

@@ -6,13 +6,11 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{connection, join, read, recv, runtime, until};
+use super::{SHORT, TOO_LONG, connection, join, read, recv, runtime, until, until_waiting};
 use crate::poll::{Direction, Driver, Registration};
 use crate::{context, spawn_on, yield_now};
-
-const SHORT: Duration = Duration::from_millis(20);
 
 /// Whether the netpoller of the calling coroutine has `socket`.
 fn is_polled_here(socket: &Registration) -> bool {
@@ -63,13 +61,14 @@ fn a_short_read_saves_the_call_that_would_find_nothing() {
     assert!(calls <= 102, "{calls} system calls for 100 bytes");
 }
 
-/// What `socket` gives after the peer did `act`, to the end or `bytes_max` bytes. All of
-/// it reaches the netpoller as one event, for the worker is held meanwhile.
-fn read_after(bytes_max: usize, act: impl FnOnce(TcpStream)) -> Vec<u8> {
+/// What `socket` gives after the peer did `act`, which gives it back unless it hangs up, to the end or `bytes_max` bytes.
+/// All of it reaches the netpoller as one event, for the worker is held meanwhile.
+fn read_after(bytes_max: usize, act: impl FnOnce(TcpStream) -> Option<TcpStream>) -> Vec<u8> {
     let runtime = runtime(1);
     let (socket, mut peer) = connection();
     let (begin, begun) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let theirs = (Arc::clone(&begin), Arc::clone(&begun));
+    let ours = Arc::clone(&socket);
     let reader = runtime.spawn(move || {
         let (mut all, mut buf) = (Vec::new(), [0; 64]);
         assert_eq!(read(&socket, &mut buf).expect("the first byte"), 1);
@@ -87,20 +86,43 @@ fn read_after(bytes_max: usize, act: impl FnOnce(TcpStream)) -> Vec<u8> {
         }
         all
     });
-    thread::sleep(SHORT);
+    until_waiting(&ours, 1);
     peer.write_all(b"1").expect("a reader");
     begin.wait();
-    act(peer);
-    thread::sleep(SHORT);
+    match act(peer) {
+        Some(peer) => until("all has arrived", || unacknowledged(&peer) == 0),
+        None => until("the end has arrived", || has_hung_up(&ours)),
+    }
     begun.wait();
     join("all was read", reader)
+}
+
+/// How many bytes have not reached the other end.
+fn unacknowledged(stream: &TcpStream) -> libc::c_int {
+    let mut bytes = 0;
+    // SAFETY: there is room for the int that is asked for.
+    let status = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    assert_eq!(status, 0, "{}", io::Error::last_os_error());
+    bytes
+}
+
+/// Whether the peer's end, and so all that it has sent, is here.
+fn has_hung_up(socket: &Registration) -> bool {
+    let mut poll = libc::pollfd {
+        fd: socket.fd().as_raw_fd(),
+        events: libc::POLLRDHUP,
+        revents: 0,
+    };
+    // SAFETY: one valid pollfd, and no time.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
 }
 
 /// Promises 11 and 1: the bytes before a hang-up come first, then the end, every time.
 #[test]
 fn bytes_before_a_hang_up_are_read() {
     let read = read_after(usize::MAX, |mut peer| {
-        peer.write_all(b"last words").expect("a reader")
+        peer.write_all(b"last words").expect("a reader");
+        None
     });
     assert_eq!(read, b"last words");
 }
@@ -108,13 +130,12 @@ fn bytes_before_a_hang_up_are_read() {
 /// Promise 16: an urgent byte splits a read in two; what stands behind it is not stranded by the short one.
 #[test]
 fn urgent_data_strands_nothing() {
-    let mut open = None;
     let read = read_after(6, |mut peer| {
         peer.write_all(b"abc").expect("a reader");
         // SAFETY: one readable byte.
         unsafe { libc::send(peer.as_raw_fd(), b"!".as_ptr().cast(), 1, libc::MSG_OOB) };
         peer.write_all(b"def").expect("a reader");
-        open = Some(peer);
+        Some(peer)
     });
     assert_eq!(read, b"abcdef");
 }
@@ -167,111 +188,11 @@ fn one_event_serves_all_readers() {
             runtime.spawn(move || read(&socket, &mut [0; 1]).expect("a byte"))
         })
         .collect();
-    thread::sleep(SHORT);
+    until_waiting(&socket, 20);
     peer.write_all(&[0; 20]).expect("readers");
     for reader in readers {
         assert_eq!(join("a reader was called", reader), 1);
     }
-}
-
-/// Promise 22: a timeout is never early, for the reader in the word, guests of the lobby, and plain threads; and the
-/// error is std's.
-#[test]
-fn every_reader_times_out() {
-    let runtime = runtime(2);
-    let (socket, _peer) = connection();
-    socket.set_timeout(Direction::Read, Some(SHORT));
-    let reader = || {
-        let socket = Arc::clone(&socket);
-        move || {
-            let start = Instant::now();
-            let error = read(&socket, &mut [0; 4]).expect_err("nothing to read");
-            (error.kind(), start.elapsed())
-        }
-    };
-    let coroutines: Vec<_> = (0..4).map(|_| runtime.spawn(reader())).collect();
-    let plain = reader()();
-    let all = coroutines
-        .into_iter()
-        .map(|coroutine| join("a reader timed out", coroutine));
-    for (kind, after) in all.chain([plain]) {
-        assert_eq!(kind, io::ErrorKind::WouldBlock);
-        assert!(after >= SHORT, "timed out after {after:?}");
-    }
-}
-
-/// Promise 26: a timeout that is set meanwhile ends a blocked call, wherever it waits. And 24: cleared in time, it
-/// does not.
-#[test]
-fn a_changed_timeout_reaches_blocked_readers() {
-    let runtime = runtime(2);
-    let (socket, mut peer) = connection();
-    let start_all = || {
-        let reader = || {
-            let socket = Arc::clone(&socket);
-            move || read(&socket, &mut [0; 1]).map_err(|error| error.kind())
-        };
-        let coroutines: Vec<_> = (0..3).map(|_| runtime.spawn(reader())).collect();
-        let plain = thread::spawn(reader());
-        thread::sleep(SHORT);
-        (coroutines, plain)
-    };
-    let (coroutines, plain) = start_all();
-    socket.set_timeout(Direction::Read, Some(SHORT));
-    for coroutine in coroutines {
-        assert_eq!(
-            join("a reader timed out", coroutine),
-            Err(io::ErrorKind::WouldBlock)
-        );
-    }
-    assert_eq!(
-        plain.join().expect("no panic"),
-        Err(io::ErrorKind::WouldBlock)
-    );
-
-    socket.set_timeout(Direction::Read, Some(SHORT * 10));
-    let (coroutines, plain) = start_all();
-    socket.set_timeout(Direction::Read, None);
-    thread::sleep(SHORT * 12);
-    assert!(coroutines.iter().all(|coroutine| !coroutine.is_finished()));
-    peer.write_all(&[0; 4]).expect("readers");
-    for coroutine in coroutines {
-        assert_eq!(join("a byte was read", coroutine), Ok(1));
-    }
-    assert_eq!(plain.join().expect("no panic"), Ok(1));
-}
-
-/// Promise 19: timeouts beyond what the clock can say are no limit, and do not overflow.
-#[test]
-fn the_longest_timeouts_are_none() {
-    let runtime = runtime(1);
-    for timeout in [Duration::MAX, Duration::from_nanos(u64::MAX)] {
-        let (socket, mut peer) = connection();
-        socket.set_timeout(Direction::Read, Some(timeout));
-        let theirs = Arc::clone(&socket);
-        let reader = runtime.spawn(move || read(&theirs, &mut [0; 1]).expect("a byte"));
-        thread::sleep(SHORT);
-        peer.write_all(&[0; 2]).expect("readers");
-        assert_eq!(join("a byte was read", reader), 1);
-        assert_eq!(read(&socket, &mut [0; 1]).expect("a byte"), 1);
-    }
-}
-
-/// Promise 24: a deadline in the past fails at once, unless what is waited for is there.
-#[test]
-fn a_deadline_in_the_past_is_over() {
-    let runtime = runtime(1);
-    let (socket, _peer) = connection();
-    let wait = move || {
-        let past = Instant::now().checked_sub(Duration::from_secs(1));
-        let error = socket
-            .wait(Direction::Read, past)
-            .expect_err("nothing to read");
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        socket.wait(Direction::Write, past).expect("room to write");
-    };
-    wait.clone()();
-    runtime.run(wait);
 }
 
 /// Architecture, law 7: a socket that keeps waking another worker than its poller's moves there, and guests come
@@ -293,24 +214,25 @@ fn a_socket_follows_its_reader() {
             first.join().expect("no panic");
             spawn_on(1, move || {
                 assert!(!is_polled_here(&theirs));
-                for _ in 0..20 {
+                while !is_polled_here(&theirs) {
                     assert_eq!(read(&theirs, &mut [0; 9]).expect("a byte"), 1);
                     got.fetch_add(1, Ordering::Relaxed);
                 }
-                is_polled_here(&theirs)
+                theirs
             })
         }
     });
-    for i in 0..20 {
+    // Some more than the 8 waits that it takes: a reader that was kept from its core finds its byte there, and does not wait.
+    for i in 0..1_000 {
         until("the last byte was read", || {
-            got.load(Ordering::Relaxed) == i
+            reader.is_finished() || got.load(Ordering::Relaxed) == i
         });
+        if reader.is_finished() {
+            break;
+        }
         peer.write_all(&[0]).expect("a reader");
     }
-    assert!(
-        join("20 bytes were read", reader),
-        "the socket stayed where it was"
-    );
+    join("the socket has moved", reader);
 }
 
 /// A guest whose deadline comes first leaves the lobby by itself, behind a reader that has none; and when such guests
@@ -323,17 +245,18 @@ fn a_move_takes_the_waiting_reader_along() {
         let theirs = Arc::clone(&socket);
         move || spawn_on(0, move || read(&theirs, &mut [0; 9]).expect("a byte"))
     });
-    thread::sleep(SHORT);
+    until_waiting(&socket, 1);
     let moved = runtime.run(move || {
         let guest = move || {
-            for _ in 0..10 {
+            // More than the 8 waits that it takes: one whose deadline has passed already is none.
+            (0..1_000).any(|_| {
                 let deadline = Some(Instant::now() + SHORT / 10);
                 let error = socket
                     .wait(Direction::Read, deadline)
                     .expect_err("nothing to read");
                 assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-            }
-            is_polled_here(&socket)
+                is_polled_here(&socket)
+            })
         };
         spawn_on(1, guest).join().expect("no panic")
     });
@@ -351,7 +274,7 @@ fn a_socket_outlives_its_runtimes() {
         let runtime = runtime(1);
         let theirs = Arc::clone(&socket);
         let reader = runtime.spawn(move || read(&theirs, &mut [0; 9]).expect("a byte"));
-        thread::sleep(SHORT);
+        until_waiting(&socket, 1);
         peer.write_all(&[0]).expect("a reader");
         assert_eq!(join("a byte was read", reader), 1);
     }
@@ -368,14 +291,13 @@ fn shutdown_leaves_the_socket_usable() {
         let theirs = Arc::clone(&socket);
         runtime.spawn(move || read(&theirs, &mut [0; 9]).expect("never"));
     }
-    thread::sleep(SHORT);
-    runtime
-        .shutdown(Duration::from_secs(5))
-        .expect("all unwound");
+    until_waiting(&socket, 5);
+    runtime.shutdown(TOO_LONG).expect("all unwound");
     assert_eq!(Arc::strong_count(&socket), 1);
     let again = super::runtime(1);
-    let reader = again.spawn(move || read(&socket, &mut [0; 9]).expect("a byte"));
-    thread::sleep(SHORT);
+    let theirs = Arc::clone(&socket);
+    let reader = again.spawn(move || read(&theirs, &mut [0; 9]).expect("a byte"));
+    until_waiting(&socket, 1);
     peer.write_all(&[0]).expect("a reader");
     assert_eq!(join("a byte was read", reader), 1);
 }

@@ -95,10 +95,13 @@ fn once(due: Moment, message: Instant) -> Receiver<Instant> {
 /// use std::time::Duration;
 /// use withy_runtime::sync::channel::tick;
 ///
+/// # let runtime = withy_runtime::Runtime::builder().virtual_time().build().unwrap();
+/// # runtime.run(|| {
 /// let period = Duration::from_millis(2);
 /// let ticker = tick(period);
 /// let first = ticker.recv().unwrap();
 /// assert_eq!(ticker.recv(), Ok(first + period));
+/// # });
 /// ```
 #[must_use]
 pub fn tick(period: Duration) -> Receiver<Instant> {

@@ -1,20 +1,18 @@
 //! `Select`: a select whose arms are known when the program runs.
 
 use core::fmt;
-use core::marker::PhantomData;
-use core::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 use super::arm::{Arm, Operation};
 use super::choose;
+use super::entry::Entry;
 use super::error::{ReadyTimeoutError, SelectTimeoutError, TryReadyError, TrySelectError};
-use super::join_arm::{JoinArm, Joinable};
+use super::join_arm::Joinable;
 use super::order::Order;
-use super::token_arm::TokenArm;
-use crate::poll::{AsRegistration, Direction, Registration, SocketArm};
-use crate::sync::channel::{Receiver, RecvArm, RecvError, SendArm, SendError, Sender, send_as};
+use super::selected::SelectedOperation;
+use crate::poll::{AsRegistration, Direction};
+use crate::sync::channel::{Receiver, Sender};
 use crate::task::CancelToken;
-use crate::task::join_word::JoinWord;
 use crate::time::{self, Moment};
 
 /// Waits until one of several operations can be done, and does that one: [`select!`](crate::select) for a number of operations that is known
@@ -51,45 +49,6 @@ pub struct Select<'a> {
     entries: Vec<(usize, Entry<'a>)>,
     next_index: usize,
     order: Order,
-}
-
-/// What an arm is made of for each call.
-#[derive(Clone, Copy)]
-enum Entry<'a> {
-    Channel(&'a (dyn Channel + Sync)),
-    Join(Option<&'a JoinWord>),
-    Token(&'a CancelToken),
-    Socket(Option<&'a Registration>, Direction),
-}
-
-/// One end of a channel.
-trait Channel {
-    fn operation(&self, watches: bool) -> Box<dyn Operation + '_>;
-}
-
-impl<T> Channel for Receiver<T> {
-    fn operation(&self, watches: bool) -> Box<dyn Operation + '_> {
-        Box::new(RecvArm::new(self, watches))
-    }
-}
-
-impl<T> Channel for Sender<T> {
-    fn operation(&self, watches: bool) -> Box<dyn Operation + '_> {
-        Box::new(SendArm::new(self, watches))
-    }
-}
-
-impl<'a> Entry<'a> {
-    fn operation(&self, watches: bool) -> Box<dyn Operation + 'a> {
-        match *self {
-            Entry::Channel(channel) => channel.operation(watches),
-            Entry::Join(word) => Box::new(JoinArm::new(word)),
-            Entry::Token(token) => Box::new(TokenArm::new(token)),
-            Entry::Socket(registration, direction) => {
-                Box::new(SocketArm::new(registration, direction))
-            }
-        }
-    }
 }
 
 /// How long it may take.
@@ -429,11 +388,8 @@ impl<'a> Select<'a> {
 
     fn choose(&self, limit: Limit) -> Option<SelectedOperation<'a>> {
         let (place, operation) = self.call(limit, false)?;
-        Some(SelectedOperation {
-            index: self.entries[place].0,
-            operation,
-            channels: PhantomData,
-        })
+        let index = self.entries[place].0;
+        Some(SelectedOperation::new(index, operation))
     }
 
     fn watch(&self, limit: Limit) -> Option<usize> {
@@ -482,79 +438,5 @@ impl Clone for Select<'_> {
 impl fmt::Debug for Select<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad("Select { .. }")
-    }
-}
-
-/// An operation that a [`Select`] has chosen, to be completed: one that receives by [`recv`](SelectedOperation::recv), one that sends by
-/// [`send`](SelectedOperation::send). The others are complete as they are.
-///
-/// If it is dropped instead, a message that it has received goes to the next receiver, or is the first of the channel again; room that was
-/// kept for a message is free again, and a receiver that was waiting for it at a rendezvous goes on waiting for another. (crossbeam's
-/// panics then.)
-#[must_use = "what it has taken is given back if it is not completed"]
-pub struct SelectedOperation<'a> {
-    index: usize,
-    operation: Box<dyn Operation + 'a>,
-    /// The ends of channels that the select was given are borrowed still.
-    channels: PhantomData<&'a ()>,
-}
-
-impl SelectedOperation<'_> {
-    /// The index that the operation was given when it was added.
-    #[must_use]
-    pub fn index(&self) -> usize {
-        self.index
-    }
-
-    /// Completes a send. It need not wait, unless a receiver at a rendezvous has left meanwhile: then as [`Sender::send`].
-    ///
-    /// # Cancellation
-    /// As [`Sender::send`].
-    ///
-    /// # Errors
-    /// With the message, if no receiver is left.
-    ///
-    /// # Panics
-    /// If the operation is not sending to this channel. Inside [`no_park`](crate::no_park), if it would have to wait.
-    pub fn send<T>(self, sender: &Sender<T>, message: T) -> Result<(), SendError<T>> {
-        let exchange = sender.exchange();
-        assert_eq!(
-            self.operation.sends_to(),
-            Some(exchange.guarded_address()),
-            "completed a select by a send, expected the operation that was chosen, on its channel"
-        );
-        send_as(exchange, self.operation.take_reserve(), message)
-    }
-
-    /// Completes a receive. It does not wait.
-    ///
-    /// # Errors
-    /// If there is no message, and no sender is left.
-    ///
-    /// # Panics
-    /// If the operation is not receiving from this channel.
-    pub fn recv<T>(mut self, receiver: &Receiver<T>) -> Result<T, RecvError> {
-        assert_eq!(
-            self.operation.receives_from(),
-            Some(receiver.address()),
-            "completed a select by a receive, expected the operation that was chosen, on its channel"
-        );
-        let mut received: Option<Result<T, RecvError>> = None;
-        // SAFETY: the operation receives from the very channel that `receiver` has, which is borrowed by both, so its messages are
-        // T: two types of messages have two channels, for a channel is invariant in it. All that `never` gives are one channel, of
-        // whatever type; but that is never chosen.
-        unsafe {
-            self.operation
-                .write_received(NonNull::from(&mut received).cast())
-        };
-        received.expect("an operation that was chosen has received")
-    }
-}
-
-impl fmt::Debug for SelectedOperation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SelectedOperation")
-            .field("index", &self.index)
-            .finish_non_exhaustive()
     }
 }
