@@ -11,6 +11,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rig::tools;
@@ -37,7 +38,7 @@ fn report() -> &'static Path {
             .args([
                 "compare",
                 "--seconds",
-                "0.4",
+                "0.6",
                 "--rounds",
                 "2",
                 "--conns",
@@ -52,6 +53,8 @@ fn report() -> &'static Path {
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );
+        // Nobody looks on: there is no bar, and nothing has failed.
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         let table = String::from_utf8(output.stdout).expect("a table is text");
         for model in MODELS {
             assert!(
@@ -83,6 +86,19 @@ fn figures_are_those_of_every_model_and_make_sense() {
         for row in rows {
             check(row);
         }
+        let offered = |service: &str| {
+            let of_service = rows.iter().filter(|row| row["service"] == service);
+            let rates = of_service.filter_map(|row| row["offered_per_s"].as_f64());
+            rates
+                .map(|rate| rate.round() as u64)
+                .collect::<HashSet<_>>()
+        };
+        // The same to all.
+        assert!(
+            ["echo", "session"]
+                .iter()
+                .all(|service| offered(service).len() == 1)
+        );
         let has = |key: &str, value: &str| rows.iter().any(|row| row[key] == value);
         assert!(
             has("load", "open")
@@ -105,14 +121,43 @@ fn figures_are_those_of_every_model_and_make_sense() {
     });
 }
 
+/// In alphabetic order.
+const KEYS: [&str; 20] = [
+    "connections",
+    "context_switches",
+    "cpu_us_per_request",
+    "errors",
+    "load",
+    "memory_bytes_per_connection",
+    "model",
+    "offered_per_s",
+    "p50_us",
+    "p999_us",
+    "p99_us",
+    "processes",
+    "requests_per_s",
+    "rounds",
+    "service",
+    "skipped",
+    "spread",
+    "threads",
+    "variant",
+    "wasted_wake_ups",
+];
+
 fn check(row: &Value) {
+    let mut keys: Vec<_> = row.as_object().expect("an object").keys().collect();
+    keys.sort_unstable();
+    assert_eq!(keys, KEYS);
     let number = |key: &str| {
         row[key]
             .as_f64()
             .unwrap_or_else(|| panic!("{key} is no number in {row}"))
     };
     assert_eq!(row["skipped"], Value::Null, "{row}");
-    assert!(number("requests_per_s") > 0.0, "{row}");
+    // On a machine that is busy elsewhere no answer may come in the time that counts, which is 0.2 s.
+    let is_starved = number("p50_us") > 200_000.0;
+    assert!(number("requests_per_s") > 0.0 || is_starved, "{row}");
     assert!(
         0.0 < number("p50_us") && number("p50_us") <= number("p99_us"),
         "{row}"
@@ -169,58 +214,43 @@ fn the_page_needs_nothing_but_itself() {
     });
 }
 
-/// Looked at by Chromium, headless: it is as wide as the window, has charts in it, and withy's green.
+/// Looked at by Chromium, headless: it has charts in it, in the colours of the models, and nothing reaches the edge.
 #[test]
 fn the_page_looks_like_one_on_a_laptop_and_a_phone() {
     if !tools::need("chromium") {
         return;
     }
     within(LIMIT, "pictures of a page", || {
-        for (width, height) in [(1400, 1600), (400, 1600)] {
+        for (width, height) in WINDOWS {
             let picture = report().join(format!("{width}.png"));
-            let output = Command::new("chromium")
-                .args([
-                    "--headless",
-                    "--no-sandbox",
-                    "--disable-gpu",
-                    "--hide-scrollbars",
-                ])
-                .arg(format!(
-                    "--user-data-dir={}",
-                    report().join("browser").display()
-                ))
-                .arg(format!("--window-size={width},{height}"))
-                .arg(format!("--screenshot={}", picture.display()))
-                .arg(format!("file://{}", report().join("index.html").display()))
-                .output()
-                .expect("chromium can be run");
-            assert!(
-                output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stderr)
+            browse(
+                &report().join("index.html"),
+                width,
+                height,
+                &[&format!("--screenshot={}", picture.display())],
             );
             let seen = Picture::load(&picture);
             assert_eq!((seen.width, seen.height), (width, height));
-            let colors: HashSet<_> = seen.pixels().collect();
-            assert!(
-                colors.len() > 20,
-                "{} colours at a width of {width}",
-                colors.len()
-            );
             let share = |is_such: fn([u8; 3]) -> bool| {
-                seen.pixels().filter(|&pixel| is_such(pixel)).count() as f64
-                    / seen.pixels().count() as f64
+                let such = seen.pixels().filter(|&pixel| is_such(pixel)).count();
+                such as f64 / seen.pixels().count() as f64
             };
-            let (green, ink) = (
-                share(|[r, g, b]| g > 100 && r < 60 && b < 150),
-                share(|[r, g, b]| r < 90 && g < 100 && b < 120),
-            );
-            assert!(green > 0.001, "{green:.5} of {width} is green");
-            assert!(ink > 0.005, "{ink:.5} of {width} is dark");
+            // Bars of threads, callbacks and coroutines, and text.
+            let shares = [
+                (
+                    "orange",
+                    share(|[r, g, b]| r > 160 && (60..180).contains(&g) && b < 40),
+                ),
+                ("blue", share(|[r, g, b]| r < 110 && g < 180 && b > 200)),
+                ("green", share(|[r, g, b]| r < 40 && g > 100 && b < 150)),
+                ("dark", share(|[r, g, b]| r < 90 && g < 100 && b < 120)),
+            ];
+            for (color, share) in shares {
+                assert!(share > 0.002, "{share:.5} of {width} is {color}");
+            }
             // Cards have a margin on both sides: nothing sticks out.
-            let edge = (0..seen.height)
-                .map(|y| seen.pixel(seen.width - 1, y))
-                .collect::<HashSet<_>>();
+            let right = (0..seen.height).map(|y| seen.pixel(seen.width - 1, y));
+            let edge = right.collect::<HashSet<_>>();
             assert_eq!(
                 edge.len(),
                 1,
@@ -228,6 +258,100 @@ fn the_page_looks_like_one_on_a_laptop_and_a_phone() {
             );
         }
     });
+}
+
+/// Tall enough for the beginning of the page, down to some charts.
+const WINDOWS: [(usize, usize); 2] = [(1400, 1600), (400, 2400)];
+
+/// Asked of the browser: where everything is.
+#[test]
+fn nothing_sticks_out_of_the_page_or_a_chart_and_no_names_overlap() {
+    if !tools::need("chromium") {
+        return;
+    }
+    within(LIMIT, "the layout of a page", || {
+        let page = fs::read_to_string(report().join("index.html")).unwrap();
+        let page = page.replace('&', "&amp;").replace('"', "&quot;");
+        for (width, height) in WINDOWS {
+            // In a frame: a window cannot be as narrow as a phone.
+            let asked = report().join(format!("asked-{width}.html"));
+            let frame = format!(
+                "<iframe srcdoc=\"{page}\" width={width} height={height} frameborder=0></iframe>{QUESTION}"
+            );
+            fs::write(&asked, frame).unwrap();
+            let dom = browse(&asked, 1600, height, &["--dump-dom"]);
+            let answer = dom.rsplit_once("<pre id=\"answer\">").expect("an answer").1;
+            let answer: Value = serde_json::from_str(answer.split('<').next().unwrap()).unwrap();
+            let number = |key: &str| answer[key].as_f64().expect("a number");
+            assert_eq!(number("inner"), width as f64);
+            assert!(number("scroll") <= number("inner"), "{answer}");
+            assert!(number("charts") >= 10.0, "{answer}");
+            let none = Value::Array(Vec::new());
+            assert_eq!(
+                answer["outside"], none,
+                "text is cut off at a width of {width}"
+            );
+            assert_eq!(answer["overlapping"], none, "at a width of {width}");
+            assert_eq!(answer["empty"], none, "charts have no marks");
+            assert!(number("smallest") >= 7.0, "{answer}");
+        }
+    });
+}
+
+/// Texts of a chart that leave it, or cover another; charts with fewer marks than a background and two models; the least height of a text, in pixels.
+const QUESTION: &str = r#"<pre id="answer"></pre><script>
+onload = () => {
+const seen = document.querySelector("iframe").contentWindow;
+const outside = [], overlapping = [], empty = [];
+let smallest = 1000;
+const charts = seen.document.querySelectorAll("figure svg");
+for (const svg of charts) {
+  const frame = svg.getBoundingClientRect();
+  const texts = [...svg.querySelectorAll("text")].map(text => [text.textContent.trim(), text.getBoundingClientRect()])
+    .filter(([text]) => text != "");
+  texts.forEach(([text, box], place) => {
+    smallest = Math.min(smallest, box.height);
+    if (box.left < frame.left || box.right > frame.right || box.top < frame.top || box.bottom > frame.bottom) outside.push(text);
+    for (const [other, its] of texts.slice(place + 1)) {
+      const across = Math.min(box.right, its.right) - Math.max(box.left, its.left);
+      const down = Math.min(box.bottom, its.bottom) - Math.max(box.top, its.top);
+      // Lines may touch.
+      if (across > 1 && down > 0.4 * Math.min(box.height, its.height)) overlapping.push(text + " / " + other);
+    }
+  });
+  const marks = [...svg.querySelectorAll("rect, circle")].filter(mark => mark.getBBox().width > 0);
+  if (marks.length < 3) empty.push(texts[0][0]);
+}
+document.getElementById("answer").textContent = JSON.stringify({
+  inner: seen.innerWidth, scroll: seen.document.documentElement.scrollWidth, charts: charts.length, outside, overlapping, empty, smallest });
+};
+</script>"#;
+
+/// What the browser says of the page in a window of that size.
+fn browse(page: &Path, width: usize, height: usize, arguments: &[&str]) -> String {
+    // One of its own: tests run at the same time, and a profile is one browser's.
+    static BROWSERS: AtomicUsize = AtomicUsize::new(0);
+    let profile = report().join(format!(
+        "browser-{}",
+        BROWSERS.fetch_add(1, Ordering::Relaxed)
+    ));
+    let output = Command::new("chromium")
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+        ])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(format!("--window-size={width},{height}"))
+        .args(arguments)
+        .arg(format!("file://{}", page.display()))
+        .output()
+        .expect("chromium can be run");
+    let _ = fs::remove_dir_all(profile);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 struct Picture {

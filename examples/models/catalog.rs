@@ -59,6 +59,44 @@ impl Style {
     }
 }
 
+/// What carries control from one message to the next: a colour in the report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// A process or a thread for each connection that is served.
+    Blocking,
+    /// A reactor that hands requests to threads.
+    Requests,
+    /// Reactors and proactors that call back.
+    Callbacks,
+    Actors,
+    Async,
+    /// withy's.
+    Coroutines,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 6] = [
+        Kind::Blocking,
+        Kind::Requests,
+        Kind::Callbacks,
+        Kind::Actors,
+        Kind::Async,
+        Kind::Coroutines,
+    ];
+
+    /// For people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Blocking => "process or thread each",
+            Kind::Requests => "reactor and worker threads",
+            Kind::Callbacks => "callbacks",
+            Kind::Actors => "actors",
+            Kind::Async => "async/await",
+            Kind::Coroutines => "coroutines (withy)",
+        }
+    }
+}
+
 /// What a model is made of while it serves `connections`, which it can.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Shape {
@@ -97,6 +135,17 @@ impl AtOnce {
 }
 
 impl Model {
+    pub(crate) fn kind(&self) -> Kind {
+        match self.style {
+            Style::Sequential if self.name.starts_with("coroutines") => Kind::Coroutines,
+            Style::Sequential => Kind::Blocking,
+            Style::Async => Kind::Async,
+            Style::Requests => Kind::Requests,
+            Style::Callbacks => Kind::Callbacks,
+            Style::Actors => Kind::Actors,
+        }
+    }
+
     /// A row of `models list`: the name, how many connections it serves at once, its processes, threads and epoll instances while
     /// `connections` are open, and its style.
     pub(crate) fn row(&self, workers: usize, connections: usize) -> String {

@@ -5,6 +5,8 @@
 
 mod catalog;
 mod compare;
+#[path = "../cli/descriptors.rs"]
+mod descriptors;
 mod downstream;
 mod ergonomics;
 mod load;
@@ -129,7 +131,10 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         }
         Command::Compare(options) => compare(options)?,
         Command::Serve(options) => serve(&options)?,
-        Command::Downstream => downstream::serve()?,
+        Command::Downstream => {
+            descriptors::raise_descriptor_limit()?;
+            downstream::serve()?;
+        }
     }
     Ok(())
 }
@@ -144,6 +149,7 @@ fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
     if options.workers == 0 {
         return Err("got 0 workers, expected at least 1".into());
     }
+    descriptors::raise_descriptor_limit()?;
     server::stop_at_sigterm()?;
     let server = Server {
         service: options
@@ -159,6 +165,8 @@ fn compare(mut options: compare::Options) -> Result<(), Box<dyn Error>> {
     if options.models.is_empty() {
         options.models = catalog::MODELS.iter().collect();
     }
+    // Before anything is measured in vain.
+    report::prepare(&options.out)?;
     let results = compare::compare(&options)?;
     report::write(&results, &options.out)?;
     println!("{}", report::table(&results));

@@ -1,12 +1,23 @@
 //! Which measurations a comparison is made of.
 
+use std::collections::HashSet;
+
 use super::Options;
 use super::rows::Load;
 use crate::catalog::{AtOnce, Model};
 use crate::load::Asks;
 
-/// How many connections the open load uses.
-const OPEN_CONNECTIONS: usize = 64;
+/// The open load uses as many connections, or what is measured that is next to it: enough for models to differ, and few enough for
+/// most of them. Charts that have room for one number show the same.
+const MIDDLE: usize = 64;
+
+/// That number.
+pub(crate) fn middle(counts: impl IntoIterator<Item = usize>) -> usize {
+    let counts = counts.into_iter();
+    counts
+        .min_by_key(|&count| count.abs_diff(MIDDLE))
+        .unwrap_or(MIDDLE)
+}
 
 /// One case: measured once in each round.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +29,14 @@ pub(super) struct Cell {
     pub(super) variant: Variant,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+impl Cell {
+    fn key(self) -> (&'static str, Asks, usize, Load, Variant) {
+        let name = self.model.name;
+        (name, self.asks, self.connections, self.load, self.variant)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Variant {
     Default,
     ConnectionPerRequest,
@@ -38,18 +56,23 @@ impl Variant {
 
 /// All cases, in the order of the report.
 pub(super) fn of(options: &Options) -> Vec<Cell> {
-    let mut cells = Vec::new();
+    let counts: Vec<usize> = options.conns.iter().map(|&count| count.into()).collect();
+    let middle = middle(counts.iter().copied());
+    let mut cells: Vec<Cell> = Vec::new();
     for &asks in &options.services {
-        for &connections in &options.conns {
+        for &connections in &counts {
             for &model in &options.models {
-                cells.extend(of_model(model, asks, connections.into()));
+                cells.extend(of_model(model, asks, connections, connections == middle));
             }
         }
     }
+    // Something may have been asked for twice.
+    let mut seen = HashSet::new();
+    cells.retain(|&cell| seen.insert(cell.key()));
     cells
 }
 
-fn of_model(model: &'static Model, asks: Asks, connections: usize) -> Vec<Cell> {
+fn of_model(model: &'static Model, asks: Asks, connections: usize, is_middle: bool) -> Vec<Cell> {
     let cell = |load, variant| Cell {
         model,
         asks,
@@ -74,7 +97,7 @@ fn of_model(model: &'static Model, asks: Asks, connections: usize) -> Vec<Cell> 
                 .into_iter()
                 .map(|variant| cell(Load::Closed, variant)),
         );
-        if connections == OPEN_CONNECTIONS {
+        if is_middle {
             cells.push(cell(Load::Open, cells[0].variant));
         }
     }

@@ -15,6 +15,7 @@ mod rows;
 mod run;
 mod tree;
 
+pub(crate) use cells::middle;
 pub(crate) use options::Options;
 pub(crate) use rows::{Load, Row};
 pub(crate) use run::{Results, compare};

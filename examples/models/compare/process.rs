@@ -1,12 +1,20 @@
 //! A server as a process of its own: started on its cores, stopped, and what it has used from its start to its end.
 
-use std::io::{self, BufRead, BufReader};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::retry_on_intr;
+
+/// A server that has not said that it is ready by then is killed.
+const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// A server that was told to stop, and does not, is killed then.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -17,6 +25,8 @@ pub(crate) const UNSUPPORTED: i32 = 77;
 pub(crate) struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
+    /// What it says to standard error: told if it fails, and not in the middle of the progress bar.
+    stderr: File,
     /// It was waited for: its number may be another's.
     has_ended: bool,
     pub(crate) addr: SocketAddr,
@@ -62,11 +72,15 @@ impl Server {
     /// # Errors
     /// If it ends before; `Unsupported` if it says that the system has no means for it.
     pub(crate) fn start(arguments: &[String], cores: &[usize]) -> io::Result<Server> {
+        let stderr = File::from(memfd_create("stderr", MemfdFlags::CLOEXEC)?);
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            .stderr(stderr.try_clone()?)
+            // Ctrl-C is for us: what is measured is measured to the end.
+            .process_group(0);
         let set = cpu_set(cores);
         // SAFETY: between fork and exec: two system calls, on memory of our own.
         unsafe {
@@ -81,31 +95,59 @@ impl Server {
         }
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().expect("piped");
-        let mut stdout = BufReader::new(stdout);
-        let mut line = String::new();
-        stdout.read_line(&mut line)?;
-        if let Some(addr) = line
-            .trim_end()
-            .strip_prefix("ready ")
-            .and_then(|addr| addr.parse().ok())
-        {
-            return Ok(Server {
-                child,
-                stdout,
-                has_ended: false,
-                addr,
-            });
+        let mut server = Server {
+            child,
+            stdout: BufReader::new(stdout),
+            stderr,
+            has_ended: false,
+            addr: ([127, 0, 0, 1], 0).into(),
+        };
+        match server.first_line()?.strip_prefix("ready ").map(str::parse) {
+            Some(Ok(addr)) => server.addr = addr,
+            _ => return Err(server.not_ready(arguments)),
         }
-        let _ = child.kill();
-        let status = child.wait()?;
+        Ok(server)
+    }
+
+    /// Empty if it ends before, or says nothing for too long.
+    fn first_line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        let mut said = [PollFd::new(self.stdout.get_ref(), PollFlags::IN)];
+        let limit = Timespec::try_from(START_LIMIT).map_err(io::Error::other)?;
+        if retry_on_intr(|| poll(&mut said, Some(&limit)))? > 0 {
+            // Lines are written whole.
+            self.stdout.read_line(&mut line)?;
+        }
+        Ok(line.trim_end().to_owned())
+    }
+
+    /// Why: what it says itself, if it does.
+    fn not_ready(&mut self, arguments: &[String]) -> io::Error {
+        // Who still runs had time enough.
+        let _ = self.child.kill();
+        let status = match self.child.wait() {
+            Ok(status) => status,
+            Err(error) => return error,
+        };
+        self.has_ended = true;
         let kind = match status.code() {
             Some(UNSUPPORTED) => io::ErrorKind::Unsupported,
             _ => io::ErrorKind::Other,
         };
-        Err(io::Error::new(
-            kind,
-            format!("`models {}` was not ready: {status}", arguments.join(" ")),
-        ))
+        let why = self
+            .last_words()
+            .unwrap_or_else(|| format!("`models {}` was not ready: {status}", arguments.join(" ")));
+        io::Error::new(kind, why)
+    }
+
+    /// The last line that it has said to standard error.
+    fn last_words(&mut self) -> Option<String> {
+        let mut said = Vec::new();
+        self.stderr.rewind().ok()?;
+        self.stderr.read_to_end(&mut said).ok()?;
+        let said = String::from_utf8_lossy(&said);
+        let last = said.lines().rfind(|line| !line.trim().is_empty())?;
+        Some(last.strip_prefix("models: ").unwrap_or(last).to_owned())
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -123,10 +165,12 @@ impl Server {
         let (status, used) = wait(pid, Instant::now() + STOP_LIMIT)?;
         self.has_ended = true;
         let mut lines = String::new();
-        io::Read::read_to_string(&mut self.stdout, &mut lines)?;
-        if !libc::WIFEXITED(status) || libc::WEXITSTATUS(status) != 0 {
+        self.stdout.read_to_string(&mut lines)?;
+        let status = ExitStatus::from_raw(status);
+        if !status.success() {
+            let said = self.last_words().unwrap_or_default();
             return Err(io::Error::other(format!(
-                "the server ended with status {status:#x}, expected 0"
+                "the server ended with {status}, expected 0 {said}"
             )));
         }
         let said = lines.lines().find_map(|line| line.strip_prefix("wasted "));

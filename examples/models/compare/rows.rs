@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// How requests come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Load {
     Closed,
@@ -26,13 +26,16 @@ pub(crate) struct Row {
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) p999_us: f64,
-    /// User and system time of the server's processes, from their start to their end.
+    /// User and system time of the server's processes, from when all are connected to the last answer. With a connection for each
+    /// request, from the first connection to the end of the server: who has served it may have ended before.
     pub(crate) cpu_us_per_request: f64,
-    /// Proportional set size with all connected, each answered once, less that of a server without connections.
+    /// Proportional set size with all connected, each answered once, less that of a server without connections. Nothing with a
+    /// connection for each request.
     pub(crate) memory_bytes_per_connection: f64,
     pub(crate) threads: usize,
     pub(crate) processes: usize,
-    /// For each request, voluntary and others, of all the server's threads.
+    /// For each request, voluntary and others, of all the server's threads, from when all are connected to the end of the server:
+    /// only then it is known of threads that have ended.
     pub(crate) context_switches: f64,
     pub(crate) errors: u64,
     /// Processes that were woken for a connection and found none, for each connection; where the model counts them.
@@ -58,15 +61,19 @@ pub(super) struct Round {
     pub(super) wasted_wake_ups: Option<f64>,
 }
 
-/// Fills in what was measured. `row` says of what.
+/// Fills in what was measured. `row` says of what. A round that failed after others is an error.
 pub(super) fn settle(row: &mut Row, rounds: &[Round]) {
     let Some((first, others)) = rounds.split_first() else {
         return;
     };
+    let failed = u64::from(row.skipped.take().is_some());
     let mut latencies = first.latencies.clone();
     for round in others {
         // Equal bounds and precision, so it cannot fail.
         let _ = latencies.add(&round.latencies);
+    }
+    if latencies.is_empty() {
+        row.skipped = Some("nothing was answered; more --seconds may do".into());
     }
     let rates = sorted(rounds, |round| round.requests_per_s);
     row.rounds = rounds.len();
@@ -88,7 +95,7 @@ pub(super) fn settle(row: &mut Row, rounds: &[Round]) {
         .map(|round| round.processes)
         .max()
         .unwrap_or(0);
-    row.errors = rounds.iter().map(|round| round.errors).sum();
+    row.errors = rounds.iter().map(|round| round.errors).sum::<u64>() + failed;
     if first.wasted_wake_ups.is_some() {
         row.wasted_wake_ups = Some(median(|round| round.wasted_wake_ups.unwrap_or(0.0)));
     }

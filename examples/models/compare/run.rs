@@ -2,18 +2,23 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 
 use super::Options;
 use super::cells::{self, Cell, Variant};
 use super::process::{self, Cores, Server};
 use super::rows::{Load, Round, Row, settle};
 use super::tree::Tree;
+use crate::descriptors::raise_descriptor_limit;
 use crate::ergonomics::{self, Ergonomics};
-use crate::load::{self, Asks, Pace, Plan};
+use crate::load::{self, Asks, Moment, Pace, Plan};
 
 /// Threads or processes of the models that have a number of them.
 pub(super) const WORKERS: usize = 2;
@@ -49,17 +54,20 @@ pub(crate) struct Results {
     pub(crate) ergonomics: Vec<Ergonomics>,
 }
 
-/// Measures everything, with a bar on the terminal.
+/// Measures everything, with a bar on the terminal. Ctrl-C ends it after the round that is under way; a second one at once.
 ///
 /// # Errors
-/// If the downstream server cannot be started, or cores not chosen. A model that fails is told in its row.
+/// If the downstream server cannot be started, cores not chosen, or descriptors do not suffice. A model that fails is told in its row.
 pub(crate) fn compare(options: &Options) -> io::Result<Results> {
+    let cells = cells::of(options);
+    check_descriptors(&cells)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, Arc::clone(&interrupted))?;
+    flag::register(SIGINT, Arc::clone(&interrupted))?;
     let cores = Cores::split();
     // Before the runtime's workers are started: they inherit it.
     process::bind(&cores.client)?;
     let downstream = Server::start(&["downstream".into()], &cores.client)?;
-    let cells = cells::of(options);
-    let bar = bar(cells.len() * usize::from(options.rounds));
     let bench = Bench {
         cores: &cores,
         downstream: &downstream,
@@ -67,9 +75,10 @@ pub(crate) fn compare(options: &Options) -> io::Result<Results> {
             .saturating_sub(WARM_UP)
             .max(DURATION_MIN),
         idle_bytes: HashMap::new(),
+        interrupted: &interrupted,
+        bar: bar(cells.len() * usize::from(options.rounds)),
     };
-    let rows = bench.measure(&cells, options.rounds, &bar);
-    bar.finish_and_clear();
+    let rows = bench.measure(&cells, options.rounds);
     Ok(Results {
         machine: machine(&cores),
         date: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
@@ -78,6 +87,18 @@ pub(crate) fn compare(options: &Options) -> io::Result<Results> {
         results: rows,
         ergonomics: ergonomics::all(),
     })
+}
+
+/// A session takes two descriptors of a server.
+fn check_descriptors(cells: &[Cell]) -> io::Result<()> {
+    let limit = raise_descriptor_limit()?;
+    let needed = cells.iter().map(descriptors).max().unwrap_or(0);
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "got a limit of {limit} descriptors for a process, expected at least {needed}: ask for fewer by --conns, or raise it (ulimit -Hn)"
+    )))
 }
 
 fn bar(length: usize) -> ProgressBar {
@@ -93,57 +114,57 @@ struct Bench<'a> {
     duration: Duration,
     /// What a model takes without connections, by its name and service.
     idle_bytes: HashMap<(&'static str, Asks), u64>,
+    interrupted: &'a AtomicBool,
+    bar: ProgressBar,
 }
 
 impl Bench<'_> {
-    fn measure(mut self, cells: &[Cell], rounds: u8, bar: &ProgressBar) -> Vec<Row> {
+    fn measure(mut self, cells: &[Cell], rounds: u8) -> Vec<Row> {
         let mut rows: Vec<Row> = cells.iter().map(row_of).collect();
         let mut measured: Vec<Vec<Round>> = vec![Vec::new(); cells.len()];
         // The closed loads first: they tell what the open ones offer.
         for load in [Load::Closed, Load::Open] {
-            self.offer(cells, &measured, &mut rows);
+            offer(cells, &measured, &mut rows);
             for round in 0..usize::from(rounds) {
                 for place in 0..cells.len() {
                     // Who is first moves from round to round.
                     let place = (place + round * cells.len() / usize::from(rounds)) % cells.len();
-                    let (cell, row) = (&cells[place], &mut rows[place]);
-                    if cell.load != load {
-                        continue;
+                    if cells[place].load == load {
+                        self.step(&cells[place], &mut rows[place], &mut measured[place]);
                     }
-                    bar.set_message(format!("{} {} {}", row.model, row.service, row.connections));
-                    if row.skipped.is_none() {
-                        match self.round(cell, row.offered_per_s) {
-                            Ok(round) => measured[place].push(round),
-                            Err(error) => row.skipped = Some(error.to_string()),
-                        }
-                    }
-                    bar.inc(1);
                 }
             }
         }
         for (row, rounds) in rows.iter_mut().zip(&measured) {
             settle(row, rounds);
         }
+        self.bar.finish_and_clear();
         rows
     }
 
-    /// Fills in what open loads offer: the same to all models with one service.
-    fn offer(&self, cells: &[Cell], measured: &[Vec<Round>], rows: &mut [Row]) {
-        for (place, cell) in cells.iter().enumerate() {
-            if cell.load == Load::Closed {
-                continue;
+    /// One round of one cell, unless it has failed before.
+    fn step(&mut self, cell: &Cell, row: &mut Row, rounds: &mut Vec<Round>) {
+        if self.interrupted.load(Ordering::Relaxed) {
+            if rounds.is_empty() && row.skipped.is_none() {
+                row.skipped = Some("interrupted".into());
             }
-            let others = cells.iter().zip(measured).filter(|(other, _)| {
-                (other.asks, other.connections, other.load)
-                    == (cell.asks, cell.connections, Load::Closed)
-                    && other.variant != Variant::ConnectionPerRequest
-            });
-            let mut rates: Vec<f64> = others
-                .flat_map(|(_, rounds)| rounds.iter().map(|round| round.requests_per_s))
-                .collect();
-            rates.sort_by(f64::total_cmp);
-            rows[place].offered_per_s = rates.get(rates.len() / 2).map(|rate| rate * OFFERED_PART);
+            return;
         }
+        let what = format!("{} {} {}", row.model, row.service, row.connections);
+        self.bar.set_message(what.clone());
+        if row.skipped.is_none() {
+            match self.round(cell, row.offered_per_s) {
+                Ok(round) => rounds.push(round),
+                Err(error) => {
+                    if !rounds.is_empty() {
+                        let text = format!("{what}: round {} failed: {error}", rounds.len() + 1);
+                        self.bar.suspend(|| eprintln!("models: {text}"));
+                    }
+                    row.skipped = Some(error.to_string());
+                }
+            }
+        }
+        self.bar.inc(1);
     }
 
     fn round(&mut self, cell: &Cell, offered_per_s: Option<f64>) -> io::Result<Round> {
@@ -155,18 +176,33 @@ impl Bench<'_> {
             .idle_bytes
             .entry((cell.model.name, cell.asks))
             .or_insert_with(|| Tree::of(server.id()).pss_bytes);
+        let pace = match cell.load {
+            Load::Closed => Pace::Closed,
+            Load::Open => Pace::Open(offered_per_s.ok_or_else(no_rate)?),
+        };
         let plan = Plan {
             addr: server.addr,
             asks: cell.asks,
             connections: cell.connections,
             reconnects: cell.variant == Variant::ConnectionPerRequest,
-            pace: offered_per_s.map_or(Pace::Closed, Pace::Open),
+            pace,
             warm_up: WARM_UP,
             duration: self.duration,
         };
         let mut full = Tree::default();
-        let outcome = withy::run(|| load::run(&plan, || full = Tree::of(server.id())))?;
+        let mut cpu = Duration::ZERO;
+        let look = |moment| match moment {
+            Moment::Connected => full = Tree::of(server.id()),
+            Moment::Answered => cpu = full.cpu_now(),
+        };
+        let outcome = withy::run(|| load::run(&plan, look))?;
         let used = server.stop()?;
+        if plan.reconnects {
+            // By processes that may have ended.
+            cpu = used.cpu;
+        }
+        let cpu = cpu.saturating_sub(full.cpu);
+        let switches = used.context_switches.saturating_sub(full.context_switches);
         let requests = (outcome.requests_in_all as f64).max(1.0);
         let grown = full.pss_bytes as f64 - idle as f64;
         let connections = if plan.reconnects {
@@ -177,15 +213,15 @@ impl Bench<'_> {
         Ok(Round {
             latencies: outcome.latencies,
             requests_per_s: outcome.requests_per_s,
-            cpu_us_per_request: used.cpu.as_secs_f64() * 1e6 / requests,
+            cpu_us_per_request: cpu.as_secs_f64() * 1e6 / requests,
             memory_bytes_per_connection: if plan.reconnects {
                 0.0
             } else {
                 grown.max(0.0) / cell.connections as f64
             },
             threads: full.threads,
-            processes: full.processes,
-            context_switches: used.context_switches as f64 / requests,
+            processes: full.processes(),
+            context_switches: switches as f64 / requests,
             errors: outcome.errors,
             wasted_wake_ups: used
                 .wasted_wake_ups
@@ -206,14 +242,33 @@ impl Bench<'_> {
     }
 }
 
+/// Fills in what open loads offer: the same to all models with one service, by which their latencies can be compared.
+fn offer(cells: &[Cell], measured: &[Vec<Round>], rows: &mut [Row]) {
+    for (cell, row) in cells.iter().zip(rows) {
+        if cell.load == Load::Closed {
+            continue;
+        }
+        let others = cells.iter().zip(measured).filter(|(other, _)| {
+            (other.asks, other.connections, other.load)
+                == (cell.asks, cell.connections, Load::Closed)
+                && other.variant != Variant::ConnectionPerRequest
+        });
+        let mut rates: Vec<f64> = others
+            .flat_map(|(_, rounds)| rounds.iter().map(|round| round.requests_per_s))
+            .collect();
+        rates.sort_by(f64::total_cmp);
+        let middle = rates.get(rates.len() / 2).map(|rate| rate * OFFERED_PART);
+        row.offered_per_s = middle.filter(|&rate| rate > 0.0);
+    }
+}
+
+fn no_rate() -> io::Error {
+    io::Error::other("nothing was answered under a closed load, which tells what to offer")
+}
+
 /// What is known to fail.
 fn impossible(cell: &Cell) -> Option<String> {
-    let of_each = match cell.asks {
-        Asks::Echo => 1,
-        Asks::Session => 2,
-    };
-    // Standard streams, the listener, and some to spare.
-    let descriptors = cell.connections * of_each + 16;
+    let descriptors = descriptors(cell);
     let too_many = cell.variant == Variant::Poller("select") && descriptors > libc::FD_SETSIZE;
     too_many.then(|| {
         format!(
@@ -222,6 +277,16 @@ fn impossible(cell: &Cell) -> Option<String> {
             libc::FD_SETSIZE
         )
     })
+}
+
+/// Of the server, or its clients.
+fn descriptors(cell: &Cell) -> usize {
+    let of_each = match cell.asks {
+        Asks::Echo => 1,
+        Asks::Session => 2,
+    };
+    // Standard streams, the listener, and some to spare.
+    cell.connections * of_each + 16
 }
 
 fn row_of(cell: &Cell) -> Row {

@@ -5,7 +5,7 @@
 //! * *Open*: requests are due at a fixed rate, whatever the server does, and latency counts from when a request was due, not from
 //!   when it could be sent. So a server that stands still is charged for all who had to wait (Gil Tene's "coordinated omission").
 //!
-//! Clients are coroutines of withy on one worker: the same load for all, which takes a core of its own where there are two. Every answer is checked.
+//! Clients are coroutines of withy, on cores of their own where there are two: the same load for all. Every answer is checked.
 
 mod client;
 mod run;
@@ -47,14 +47,25 @@ pub(crate) enum Pace {
     Open(f64),
 }
 
+/// When there is something to look at in the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Moment {
+    /// Everybody is connected, and nobody asks for anything yet.
+    Connected,
+    /// Everybody has the last answer, and is still connected.
+    Answered,
+}
+
 /// What has come of it.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Of requests that were answered after the warm-up, in nanoseconds.
+    /// In nanoseconds; under an open load of requests that were due after the warm-up and before the end, answered or not, under a
+    /// closed one of those that were answered after the warm-up, or under way at the end.
     pub(crate) latencies: Histogram<u64>,
+    /// By answers between the end of the warm-up and the end.
     pub(crate) requests_per_s: f64,
     /// Answered requests, those of the warm-up included.
     pub(crate) requests_in_all: u64,
-    /// Connections that failed, or were answered wrong.
+    /// Connections that failed, or were answered wrong. One that is kept asks for nothing more.
     pub(crate) errors: u64,
 }

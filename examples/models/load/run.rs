@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use withy::sync::{Barrier, Mutex};
 
 use super::client::Client;
-use super::{Outcome, Pace, Plan};
+use super::{Moment, Outcome, Pace, Plan};
 
 /// Longer than any client waits.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
@@ -15,7 +15,7 @@ const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// What the clients count together.
 struct Counts {
     latencies: Histogram<u64>,
-    /// Between warm-up and end.
+    /// When the warm-up was over, and until the end.
     answered: u64,
     requests_in_all: u64,
     errors: u64,
@@ -29,11 +29,12 @@ struct Times {
     end: Instant,
 }
 
-/// Runs it to its end. `connected` is called when all are connected and have been answered once: the server is idle then.
+/// Runs it to its end. `look` is called when all are connected and have been answered once, so that the server is idle, and again
+/// when all have their last answer, before they leave.
 ///
 /// # Errors
 /// If there can be no histogram.
-pub(crate) fn run(plan: &Plan, connected: impl FnOnce()) -> io::Result<Outcome> {
+pub(crate) fn run(plan: &Plan, mut look: impl FnMut(Moment)) -> io::Result<Outcome> {
     let latencies = Histogram::new_with_max(LATENCY_NS_MAX, 3).map_err(io::Error::other)?;
     let counts = Mutex::new(Counts {
         latencies,
@@ -47,32 +48,32 @@ pub(crate) fn run(plan: &Plan, connected: impl FnOnce()) -> io::Result<Outcome> 
         for number in 0..plan.connections {
             let (counts, barrier, times) = (&counts, &barrier, &times);
             clients.spawn(move || {
-                let client = (!plan.reconnects).then(|| {
-                    let mut client = Client::connect(plan.addr, plan.asks)?;
-                    // It is the server's now, and not only the kernel's.
-                    client.request()?;
-                    Ok(client)
-                });
+                let client = (!plan.reconnects).then(|| begin(plan));
                 barrier.wait();
                 barrier.wait();
                 let times = times.lock().unwrap().expect("set between the two");
-                let pacer = Pacer::new(plan, number, times);
+                let mut pacer = Pacer::new(plan, number, times);
                 let result = match client {
-                    None => reconnecting(plan, pacer, counts),
-                    Some(client) => client.and_then(|client| persistent(client, pacer, counts)),
+                    None => reconnecting(plan, &mut pacer, counts),
+                    Some(client) => persistent(client, &mut pacer, counts),
                 };
-                if let Err(error) = result {
-                    log::debug!("client {number}: {error}");
-                    counts.lock().unwrap().errors += 1;
+                pacer.give_up(counts);
+                barrier.wait();
+                barrier.wait();
+                if let Err(error) = result.and_then(|client| client.map_or(Ok(()), Client::quit)) {
+                    fail(number, &error, counts);
                 }
             });
         }
         barrier.wait();
-        connected();
+        look(Moment::Connected);
         let begin = Instant::now();
         let warm = begin + plan.warm_up;
         let end = warm + plan.duration;
         *times.lock().unwrap() = Some(Times { begin, warm, end });
+        barrier.wait();
+        barrier.wait();
+        look(Moment::Answered);
         barrier.wait();
     });
     let counts = counts.into_inner().unwrap();
@@ -84,82 +85,121 @@ pub(crate) fn run(plan: &Plan, connected: impl FnOnce()) -> io::Result<Outcome> 
     })
 }
 
-fn persistent(mut client: Client, mut pacer: Pacer, counts: &Mutex<Counts>) -> io::Result<()> {
-    while let Some(due) = pacer.next(counts) {
-        client.request()?;
-        pacer.answered(due, counts);
-    }
-    client.quit()
+fn begin(plan: &Plan) -> io::Result<Client> {
+    let mut client = Client::connect(plan.addr, plan.asks)?;
+    // It is the server's now, and not only the kernel's.
+    client.request()?;
+    Ok(client)
 }
 
-fn reconnecting(plan: &Plan, mut pacer: Pacer, counts: &Mutex<Counts>) -> io::Result<()> {
-    while let Some(due) = pacer.next(counts) {
-        let mut client = Client::connect(plan.addr, plan.asks)?;
+/// Asks over one connection, which is given back if it has not failed.
+fn persistent(
+    client: io::Result<Client>,
+    pacer: &mut Pacer,
+    counts: &Mutex<Counts>,
+) -> io::Result<Option<Client>> {
+    let mut client = client?;
+    while pacer.wait() {
         client.request()?;
-        pacer.answered(due, counts);
-        client.reset()?;
+        pacer.answered(counts);
     }
-    Ok(())
+    Ok(Some(client))
 }
 
-/// When one connection sends.
+/// Asks over a connection each. One that fails is no reason to stay away.
+fn reconnecting(
+    plan: &Plan,
+    pacer: &mut Pacer,
+    counts: &Mutex<Counts>,
+) -> io::Result<Option<Client>> {
+    while pacer.wait() {
+        let answered = Client::connect(plan.addr, plan.asks).and_then(|mut client| {
+            client.request()?;
+            pacer.answered(counts);
+            client.reset()
+        });
+        if let Err(error) = answered {
+            fail(pacer.number, &error, counts);
+        }
+    }
+    Ok(None)
+}
+
+fn fail(number: usize, error: &io::Error, counts: &Mutex<Counts>) {
+    log::debug!("client {number}: {error}");
+    counts.lock().unwrap().errors += 1;
+}
+
+/// When one client sends.
 struct Pacer {
+    number: usize,
     times: Times,
-    /// Of this connection, when the load is open: when the next is due, and how long after it the one after that.
-    schedule: Option<(Instant, Duration)>,
+    /// Since when the next request is due, or the one that is under way.
+    due: Instant,
+    /// How long after it the one after that is due, if the load is open.
+    interval: Option<Duration>,
 }
 
 impl Pacer {
     fn new(plan: &Plan, number: usize, times: Times) -> Pacer {
-        let schedule = match plan.pace {
-            Pace::Closed => None,
+        let (due, interval) = match plan.pace {
+            Pace::Closed => (times.begin, None),
             Pace::Open(per_s) => {
                 let interval = Duration::from_secs_f64(plan.connections as f64 / per_s);
                 // They take turns.
                 let phase = interval.mul_f64(number as f64 / plan.connections as f64);
-                Some((times.begin + phase, interval))
+                (times.begin + phase, Some(interval))
             }
         };
-        Pacer { times, schedule }
-    }
-
-    /// Waits until the next request is due: since when it is. `None`: the time is over.
-    fn next(&mut self, counts: &Mutex<Counts>) -> Option<Instant> {
-        let Some((next, interval)) = &mut self.schedule else {
-            return Some(Instant::now()).filter(|&now| now < self.times.end);
-        };
-        let due = *next;
-        *next += *interval;
-        // One that is late is sent at once; it was due all the same.
-        withy::sleep_until(due.min(self.times.end));
-        if Instant::now() < self.times.end {
-            return Some(due);
+        Pacer {
+            number,
+            times,
+            due,
+            interval,
         }
-        self.missed(due, counts);
-        None
     }
 
-    fn answered(&self, due: Instant, counts: &Mutex<Counts>) {
+    /// Waits until the next request is due. False: the time is over.
+    fn wait(&mut self) -> bool {
+        match self.interval {
+            None => self.due = Instant::now(),
+            // One that is late is sent at once; it was due all the same.
+            Some(_) => withy::sleep_until(self.due.min(self.times.end)),
+        }
+        Instant::now() < self.times.end
+    }
+
+    fn answered(&mut self, counts: &Mutex<Counts>) {
         let now = Instant::now();
         let mut counts = counts.lock().unwrap();
         counts.requests_in_all += 1;
-        if due >= self.times.warm {
-            counts.answered += u64::from(now <= self.times.end);
-            record(&mut counts.latencies, now - due);
+        // Also one that was under way when the warm-up ended: another is when the time is over.
+        counts.answered += u64::from((self.times.warm..=self.times.end).contains(&now));
+        let since = match self.interval {
+            None => now,
+            Some(_) => self.due,
+        };
+        if since >= self.times.warm {
+            record(&mut counts.latencies, now - self.due);
+        }
+        if let Some(interval) = self.interval {
+            self.due += interval;
         }
     }
 
-    /// Requests that could not even be sent in time, from `due` on: they would have taken at least until the end.
-    fn missed(&self, mut due: Instant, counts: &Mutex<Counts>) {
-        let Some((_, interval)) = self.schedule else {
+    /// Counts those that were due and have no answer, since the time is over or the connection has failed: they would have taken
+    /// until now at least, and until the end.
+    fn give_up(&mut self, counts: &Mutex<Counts>) {
+        let Some(interval) = self.interval else {
             return;
         };
+        let until = Instant::now().max(self.times.end);
         let mut counts = counts.lock().unwrap();
-        while due < self.times.end {
-            if due >= self.times.warm {
-                record(&mut counts.latencies, self.times.end - due);
+        while self.due < self.times.end {
+            if self.due >= self.times.warm {
+                record(&mut counts.latencies, until - self.due);
             }
-            due += interval;
+            self.due += interval;
         }
     }
 }

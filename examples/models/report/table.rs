@@ -34,30 +34,59 @@ pub(crate) fn table(results: &Results) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut text = format!("{table}\n");
-    for row in &results.results {
-        if let Some(why) = &row.skipped {
-            text.push_str(&format!(
-                "{} ({}) was not measured: {why}\n",
-                row.model, row.service
-            ));
-        }
+    for line in skipped(&results.results) {
+        text.push_str(&line);
+        text.push('\n');
     }
     text
 }
 
-/// A row's values as text.
-pub(super) fn cells(row: &Row) -> [String; 17] {
-    let load = match row.load {
+/// How many cases are named for one reason.
+const NAMED_MAX: usize = 8;
+
+/// What was not measured: a line for each reason.
+pub(super) fn skipped(rows: &[Row]) -> Vec<String> {
+    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+    for row in rows {
+        let Some(why) = row.skipped.as_deref() else {
+            continue;
+        };
+        let (variant, load) = (row.variant, load(row));
+        let case = format!(
+            "{} ({}, {variant}, {} connections, {load})",
+            row.model, row.service, row.connections
+        );
+        match reasons.iter_mut().find(|(other, _)| *other == why) {
+            Some((_, cases)) => cases.push(case),
+            None => reasons.push((why, vec![case])),
+        }
+    }
+    let line = |(why, cases): &(&str, Vec<String>)| {
+        let named = cases[..cases.len().min(NAMED_MAX)].join(", ");
+        match cases.len().saturating_sub(NAMED_MAX) {
+            0 => format!("Not measured: {named}: {why}"),
+            others => format!("Not measured: {named} and {others} more: {why}"),
+        }
+    };
+    reasons.iter().map(line).collect()
+}
+
+fn load(row: &Row) -> &'static str {
+    match row.load {
         Load::Closed => "closed",
         Load::Open => "open",
-    };
+    }
+}
+
+/// A row's values as text.
+pub(super) fn cells(row: &Row) -> [String; 18] {
     let whole = |value: f64| format!("{value:.0}");
     let fine = |value: f64| format!("{value:.2}");
     [
         row.model.to_owned(),
         row.service.to_owned(),
         row.variant.to_owned(),
-        load.to_owned(),
+        load(row).to_owned(),
         row.connections.to_string(),
         row.offered_per_s.map_or_else(String::new, whole),
         whole(row.requests_per_s),
@@ -71,5 +100,6 @@ pub(super) fn cells(row: &Row) -> [String; 17] {
         row.processes.to_string(),
         fine(row.context_switches),
         row.errors.to_string(),
+        row.wasted_wake_ups.map_or_else(String::new, fine),
     ]
 }
