@@ -265,6 +265,7 @@ fn end_of(row: &Row, inject: &str) -> ExitStatus {
         ])
         .arg(models::program())
         .args(["serve", "--model", &row.name, "--poller", row.poller])
+        .args(["--workers", &models::WORKERS.to_string()])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -282,15 +283,23 @@ fn end_of(row: &Row, inject: &str) -> ExitStatus {
     }
 }
 
-/// Threads of the pool that exist would wait for jobs for ever.
+/// Those that have started would wait for ever.
 #[test]
-fn a_pool_that_cannot_be_started_ends_the_server() {
+fn threads_that_cannot_be_started_at_the_beginning_end_the_server() {
     if !need("strace") {
         return;
     }
-    within(LIMIT, "a pool without threads", || {
-        let status = end_of(&row("reactor-and-pool"), "clone3:error=EAGAIN:when=5");
-        assert!(!status.success(), "{status}");
+    within(LIMIT, "servers without all of their threads", || {
+        for (name, nth) in [
+            ("leader-followers", 1),
+            ("prethreaded", 2),
+            ("reactor-and-pool", 5),
+            ("reactors-in-threads", 2),
+        ] {
+            let inject = format!("clone3:error=EAGAIN:when={nth}");
+            let status = end_of(&row(name), &inject);
+            assert!(!status.success(), "{name}: {status}");
+        }
     });
 }
 

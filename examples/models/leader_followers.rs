@@ -26,6 +26,7 @@ use crate::parts::claim::Claim;
 use crate::parts::event_loop::{Poller, READS, Ready};
 use crate::parts::handle_set::HandleSet;
 use crate::parts::input::Told;
+use crate::parts::threads::start;
 use crate::protocol::{BUFFER_BYTES, Service};
 use crate::server::{ACCEPT_PAUSE, Server, Verdict, take, verdict};
 
@@ -93,7 +94,7 @@ fn run(server: &Server) -> io::Result<()> {
     server.ready(addr);
     thread::scope(|threads| {
         let others: Vec<_> = (1..server.workers)
-            .map(|_| threads.spawn(|| team.work()))
+            .map(|_| start(threads, || team.work()))
             .collect();
         let mine = team.work();
         others

@@ -11,6 +11,7 @@ use std::thread;
 
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::iterative;
+use crate::parts::threads::start;
 use crate::server::Server;
 
 /// The main thread only waits.
@@ -31,7 +32,7 @@ fn run(server: &Server) -> io::Result<()> {
     let listener = server.listener()?;
     thread::scope(|threads| {
         let serve = || iterative::serve(&listener, server.service);
-        let workers: Vec<_> = (0..server.workers).map(|_| threads.spawn(serve)).collect();
+        let workers: Vec<_> = (0..server.workers).map(|_| start(threads, serve)).collect();
         server.ready(listener.local_addr()?);
         let mut ends = workers.into_iter().map(|worker| worker.join());
         ends.try_for_each(|end| end.expect("a worker does not panic"))

@@ -17,6 +17,7 @@ use mio::{Token, Waker};
 use crate::catalog::{AtOnce, Model, Shape, Style, count};
 use crate::parts::event_loop::{RESERVED, Reactor};
 use crate::parts::pollers::Epoll;
+use crate::parts::threads::start;
 use crate::server::{Server, accept_nonblocking};
 
 pub(crate) const MODEL: Model = Model {
@@ -68,8 +69,8 @@ pub(crate) fn serve<R: Adopts>(
         reactors.push((reactor, receiver));
     }
     thread::scope(|threads| {
-        let start = |(reactor, receiver)| threads.spawn(|| react(reactor, receiver));
-        let reactors: Vec<_> = reactors.into_iter().map(start).collect();
+        let react = |(reactor, receiver)| start(threads, || react(reactor, receiver));
+        let reactors: Vec<_> = reactors.into_iter().map(react).collect();
         server.ready(listener.local_addr()?);
         let end = deal(&mailboxes, || accept_nonblocking(&listener));
         // Wakers are kept: a closed one tells nobody anything any more.

@@ -6,7 +6,7 @@
 //! | `input.rs` | what is known of what there is to be read | all reactors |
 //! | `callbacks.rs` | a connection that is called back | reactors that do everything themselves |
 //! | `dispatch.rs`, `returns.rs` | a reactor that hands out requests, and how answers come back to it | reactors with threads behind them |
-//! | `pool.rs`, `turnstile.rs` | threads that share a queue; at most so many at once | models with threads |
+//! | `threads.rs`, `pool.rs`, `turnstile.rs` | threads that are there from the beginning; that share a queue; at most so many at once | models with threads |
 //! | `processes.rs` | forking, and waiting for what was forked | models with processes |
 //! | `claim.rs`, `handle_set.rs` | one thread at a time for each connection; one epoll instance for several threads | half-sync/half-reactor, leader/followers |
 //! | `io_thread.rs`, `ring.rs` | one thread for all I/O; a ring between two threads | actors, ring buffer, simulated proactor |
@@ -28,4 +28,5 @@ pub(crate) mod pool;
 pub(crate) mod processes;
 pub(crate) mod returns;
 pub(crate) mod ring;
+pub(crate) mod threads;
 pub(crate) mod turnstile;
