@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use rig::example::Example;
-use rig::tools;
+use rig::tools::{self, Python};
 use socket2::{Domain, Socket, Type};
 use support::{LIMIT, within};
 
@@ -100,20 +100,13 @@ assert f.readline() == ""
     within(LIMIT, "a talk", || {
         let room = room(&[]);
         let mut alice = Guest::enter(&room, "alice");
-        let python = Command::new("python3")
-            .args(["-c", SCRIPT, "127.0.0.1"])
-            .arg(room.address.port().to_string())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let python = Python::start(SCRIPT, room.address);
         alice.hear("* py came");
         alice.hear("<py> hello from python");
         alice.say("bye, python");
         alice.hear("<alice> bye, python");
         alice.hear("* py left");
-        let python = python.wait_with_output().unwrap();
-        let errors = String::from_utf8_lossy(&python.stderr);
-        assert!(python.status.success(), "{errors}");
+        python.end_well();
 
         let mut socat = Command::new("socat")
             .args(["-", &format!("TCP:{}", room.address)])

@@ -7,11 +7,11 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
-use std::process::Command;
 use std::thread;
 
 use rig::example::Example;
 use rig::process::status_of;
+use rig::tools::Python;
 use rig::{tools, until};
 use rpc::{ACK, ANSWER, BEAT, FAILURE, Frame, HELLO, PAYLOAD_MAX, Peer, REQUEST, head};
 use support::{LIMIT, within};
@@ -95,13 +95,7 @@ assert results == [100] * 20, results
     }
     within(LIMIT, "python's calls", || {
         let server = server(&[]);
-        let python = Command::new("python3")
-            .args(["-c", SCRIPT, "127.0.0.1"])
-            .arg(server.address.port().to_string())
-            .output()
-            .unwrap();
-        let errors = String::from_utf8_lossy(&python.stderr);
-        assert!(python.status.success(), "{errors}");
+        Python::start(SCRIPT, server.address).end_well();
         let said = server.end_well();
         assert!(
             said.contains("20 connections in all, 0 were cut off"),

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rig::example::Example;
-use rig::tools;
+use rig::tools::{self, Python};
 use support::sockets::fill;
 use support::{LIMIT, within};
 
@@ -89,13 +89,7 @@ for n in range(200):
     within(LIMIT, "echoes of others", || {
         let server = server("127.0.0.1:0");
         if tools::need("python3") {
-            let python = Command::new("python3")
-                .args(["-c", SCRIPT, "127.0.0.1"])
-                .arg(server.address.port().to_string())
-                .output()
-                .unwrap();
-            let errors = String::from_utf8_lossy(&python.stderr);
-            assert!(python.status.success(), "{errors}");
+            Python::start(SCRIPT, server.address).end_well();
         }
         if tools::need("socat") {
             let mut socat = Command::new("socat")

@@ -3,7 +3,8 @@
 //! `.ci/run` exports `WITHY_CI=1`, and there nothing may be missing: a test that was skipped is a failure. Elsewhere the
 //! test says what is missing, and passes.
 
-use std::process::{Command, Stdio};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
 
 /// Set to 1 where every tool and privilege has to be there.
 const CI: &str = "WITHY_CI";
@@ -33,6 +34,27 @@ pub(crate) fn need_that(what: &str, attempt: &mut Command) -> bool {
         Err(error) => error.to_string(),
     };
     missing(what, &format!("is not to be had: {why}"))
+}
+
+/// A script that python3 runs beside the test, with the host and the port of `address` as its arguments.
+pub(crate) struct Python(Child);
+
+impl Python {
+    pub(crate) fn start(script: &str, address: SocketAddr) -> Python {
+        let child = Command::new("python3")
+            .args(["-c", script])
+            .args([address.ip().to_string(), address.port().to_string()])
+            .stderr(Stdio::piped())
+            .spawn();
+        Python(child.expect("python3 can be run"))
+    }
+
+    /// Waits until it has ended, without an error.
+    pub(crate) fn end_well(self) {
+        let output = self.0.wait_with_output().expect("it is our child");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+    }
 }
 
 /// Whether nothing may be missing here.
